@@ -1,5 +1,10 @@
 """The map over HTTP: a summary, tiles in which every image lies once, colours by types, areas with names, lassos."""
 
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,8 +14,11 @@ from served_world import served
 
 from openmofi.plugins.map import tiles as tiling
 from openmofi.plugins.map.tiles import packed, tiles_of, unpacked
-from openmofi.plugins.server.plane import _inside
-from openmofi.search import Verdict
+from openmofi.plugins.server import plane as planes
+from openmofi.plugins.server.plane import MapChosen, Plane, _inside
+from openmofi.search import Index, Verdict
+from openmofi.search.records import Changes
+from openmofi.search.store.database import note_commit, transaction
 
 COLUMNS = {
     "images": "<f8",
@@ -85,6 +93,95 @@ def test_another_commit_is_another_map(index, mapped):
     assert mapped.get("/api/info").json()["map"] is True
 
 
+def test_another_index_at_the_same_address_is_not_taken_for_the_first(index, tmp_path):
+    shutil.copytree(tmp_path / "index", tmp_path / "other")
+    index.make_map()
+    with closing(Index.open(tmp_path / "other")) as other:
+        other.make_map(seed=1)
+        commits = [each.connection.execute("SELECT id FROM commits").fetchall() for each in (index, other)]
+        assert commits[0] == commits[1]
+        with served(index) as client:
+            summary = client.get("/api/map")
+            tile = client.get("/api/map/tiles/0/0/0", params={"state": summary.json()["state"]})
+        with served(other) as client:
+            again = client.get("/api/map", headers={"If-None-Match": summary.headers["ETag"]})
+            assert (again.status_code, again.json()["images"]) == (200, 30)
+            known = {"If-None-Match": tile.headers["ETag"]}
+            asked = {"params": {"state": again.json()["state"]}, "headers": known}
+            answer = client.get("/api/map/tiles/0/0/0", **asked)
+            assert answer.status_code == 200
+            assert answer.content != tile.content
+        # As where an index is built again, and has as many commits.
+        other.connection.execute("UPDATE commits SET made = '2001-01-01T00:00:00Z'")
+        kept = Plane()
+        kept.answer(index.connection)
+        assert kept.answer(other.connection) == Plane().answer(other.connection)
+
+
+def test_tiles_are_answered_while_images_are_added(index, mapped, monkeypatch):
+    before, connection = mapped.get("/api/map").json(), index.connection
+    monkeypatch.setattr(planes, "_summary_of", lambda *_: 1 / 0)
+    for image, table in ((3, "map WHERE image"), (4, "images WHERE id")):
+        with transaction(connection):
+            connection.execute(f"DELETE FROM {table} = ?", (image,))
+            note_commit(connection, "add", Changes(added=1))
+        left = tile(mapped, before, 0, 0, 0)["images"].tolist()
+        assert image not in left
+    assert len(left) == 28
+    after = mapped.get("/api/map").json()
+    assert (after["missing"], before["missing"]) == (1, 0)
+    assert after | {"missing": 0} == before
+    with transaction(connection):
+        note_commit(connection, "calibrate", Changes())
+    asked = {"params": {"state": before["state"]}}
+    assert mapped.get("/api/map/tiles/0/0/0", **asked).status_code == 409
+    monkeypatch.undo()
+    assert mapped.get("/api/map").json()["images"] == 28
+
+
+def test_an_entity_that_came_since_is_of_another_type(index, mapped):
+    index.connection.execute("UPDATE labels SET accepted = 0 WHERE entity = 'c:white' OR image = 5")
+    plane, before = whole(mapped)
+    number = before["images"].tolist().index(5)
+    index.connection.execute("DELETE FROM labels WHERE image = 5")
+    index.connection.execute("INSERT INTO labels VALUES (5, 'c:white', 1, 1, 1)")
+    after = whole(mapped)[1]
+    assert (plane["state"], after["type"][number], after["probability"][number]) == (
+        mapped.get("/api/map").json()["state"],
+        len(plane["types"]),
+        255,
+    )
+
+
+def test_tiles_do_not_wait_for_who_makes_a_summary(index, mapped):
+    plane = Plane()
+    state = plane.answer(index.connection).state
+    plane._lock = None
+    assert len(plane.tile(index.connection, state, 0, 0, 0)) == 30 * 17
+
+
+def test_tiles_of_a_foreign_map_are_not_larger(index, mapped, monkeypatch):
+    monkeypatch.setattr(planes, "CAP", 4)
+    plane, columns = whole(mapped)
+    assert [count for *_, count in plane["tiles"]] == [4]
+    assert len(columns["images"]) == 4
+
+
+@pytest.mark.parametrize(("column", "value"), [("x", "abc"), ("y", b"\xff"), ("area", "one"), ("tile", "none")])
+def test_a_map_whose_numbers_are_none_is_called_damaged(index, mapped, column, value):
+    plane = mapped.get("/api/map").json()
+    index.connection.execute(f"UPDATE map SET {column} = ? WHERE image = 3", (value,))
+    answers = [mapped.post("/api/map/places", json=[3])] if column in ("x", "y") else []
+    if answers:
+        answers.append(mapped.get("/api/map/tiles/0/0/0", params={"state": plane["state"]}))
+    with transaction(index.connection):
+        note_commit(index.connection, "calibrate", Changes())
+    for answer in (*answers, mapped.get("/api/map")):
+        assert answer.status_code == 404
+        assert "The map of this index is damaged" in answer.json()["error"]
+        assert "openmofi index map" in answer.json()["hint"]
+
+
 def test_a_tile_is_kept_until_somebody_judges(index, mapped):
     asked = {"url": "/api/map/tiles/0/0/0", "params": {"state": mapped.get("/api/map").json()["state"]}}
     tag = mapped.get(**asked).headers["ETag"]
@@ -156,6 +253,41 @@ def test_a_lasso_chooses_what_lies_inside(index, mapped):
     for wrong in ({"lasso": [[0, 0], [1, 1]]}, {"lasso": [[0, 1e9]] * 3}, {"lasso": [[0]] * 3}, {"area": -1}):
         assert mapped.post("/api/map/chosen", json=wrong).status_code == 422
     assert mapped.post("/api/map/chosen", json={"area": 1000}).json() == {"total": 0, "images": []}
+
+
+def test_images_are_chosen_in_blocks(mapped, monkeypatch):
+    monkeypatch.setattr(planes, "_ROWS", 4)
+    for corners, count in (
+        ([[-1, -1], [65537, -1], [65537, 65537], [-1, 65537]], 30),
+        ([[-3, -3], [-2, -3], [-3, -2]], 0),
+    ):
+        assert mapped.post("/api/map/chosen", json={"lasso": corners}).json()["total"] == count
+
+
+def test_lassos_cost_what_counts_cost(index):
+    with served(index, rate=1) as client:
+        assert [client.post("/api/map/chosen", json={"area": 0}).status_code for _ in range(2)] == [200, 429]
+
+
+def test_two_lassos_are_worked_on_at_once_at_most(index, monkeypatch):
+    at_once, most, lock = 0, 0, threading.Lock()
+
+    def chosen(*_):
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        with suppress(threading.BrokenBarrierError):
+            three.wait(1)  # breaks where a third one does not come
+        with lock:
+            at_once -= 1
+        return MapChosen(0, [])
+
+    three = threading.Barrier(3)
+    monkeypatch.setattr(Plane, "chosen", chosen)
+    with served(index, rate=0) as client, ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: client.post("/api/map/chosen", json={}).status_code, range(6)))
+    assert (answers, most) == ([200] * 6, 2)
 
 
 @given(st.integers(0, 10_000), st.integers(3, 12))

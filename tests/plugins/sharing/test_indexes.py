@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -229,6 +230,19 @@ def test_a_strangers_database_is_refused(index, change, said, tmp_path):
     import re
 
     assert re.search(said, message(tmp_path / "published", tmp_path / "fetched"))
+
+
+def test_a_map_of_an_earlier_version_is_made_again_not_the_index(index, tmp_path):
+    with closing(Index.open(index)) as opened:
+        opened.make_map()
+        opened.connection.execute("DROP TABLE map")
+        opened.connection.execute("CREATE TABLE map (image BIGINT PRIMARY KEY, x REAL, y REAL, area BIGINT)")
+        opened.connection.execute("DELETE FROM meta WHERE name = 'map_tiles'")
+        with pytest.raises(OpenMofiError, match=r"map of .* is of an earlier version") as refused:
+            publish_index(index, tmp_path / "published")
+        assert f"openmofi index map {index}" in refused.value.hint
+        opened.make_map()
+        publish_index(index, tmp_path / "published")
 
 
 def test_a_map_and_what_people_say_go_along(index, tmp_path):

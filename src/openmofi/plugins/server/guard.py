@@ -169,7 +169,7 @@ READ_ON = 4
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _COSTS = {"/api/search": 4, "/api/facets": 8, "/api/recognise": 4, "/api/uploads": 8, "/api/session": 40}
-_COSTS |= {"/api/labels.csv": 40, "/api/labels.parquet": 40, MCP: 4}
+_COSTS |= {"/api/labels.csv": 40, "/api/labels.parquet": 40, "/api/map/chosen": 8, MCP: 4}
 _PICTURE = 4 * MOST_SENT // 3
 """Bytes of the largest picture that tools are sent, as base64."""
 _CLIENT_GONE = 499

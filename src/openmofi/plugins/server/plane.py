@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from threading import Lock
 from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta, Struct
 
-from openmofi.arrays import Bools, Doubles
-from openmofi.plugins.map.tiles import DEEPEST, packed, unpacked, whole_of
+from openmofi.arrays import Bools, Doubles, Ints
+from openmofi.plugins.map.tiles import CAP, DEEPEST, packed, unpacked, whole_of
 from openmofi.plugins.server.messages import Refused
 from openmofi.search.mapping import LEAST, has_tiles, without_place
 from openmofi.search.rank.ranking import SAID
 from openmofi.search.store.connection import Connection
-from openmofi.search.store.database import last_commit, meta, rows_in, snapshot
+from openmofi.search.store.database import content_of, meta, rows_in, snapshot
+from openmofi.storage import fingerprint
 
 SIDE = 65_536
 """Coordinates are from 0 to this, y downwards."""
@@ -26,6 +29,7 @@ TYPES = 6
 MOST_CHOSEN = 100_000
 """Images that are named of those that a lasso chooses."""
 _NAMED = 4
+_ROWS = 65_536
 _LARGEST = 2**16 - 1
 _VERDICTS = {"y": 1, "n": 2, "u": 3}
 _TOP = """(SELECT entity FROM labels AS top WHERE top.image = map.image AND accepted = 1
@@ -81,7 +85,7 @@ class MapAnswer:
         other, unlabelled: images of other types, and without a label.
         areas: those of most images first.
         missing: images that came after the map was made.
-        state: which tiles are asked for with.
+        state: which tiles are asked for with; another one for another map, and when a command has added or removed.
         note: a sentence for the user where there is no map, or "".
     """
 
@@ -137,100 +141,165 @@ class _Summary:
     """An answer, with the colour of each entity and the position of each area."""
 
     answer: MapAnswer
-    codes: Mapping[str, int]
+    codes: dict[str, int]
     areas: Mapping[int, int]
 
 
 @dataclass
 class Plane:
-    """The map of a server's index: its summary, which takes seconds for millions of images, is kept for a commit, and
-    the verdicts on it until there is another one. Threads may share it.
+    """The map of a server's index: its summary, which takes seconds for millions of images, is kept for a state of the
+    map, and the verdicts on it until there is another one or another commit. Threads may share it.
     """
 
     _lock: Lock = field(default_factory=Lock)
     _summary: _Summary | None = None
     _said: tuple[object, dict[int, int]] = (None, {})
 
-    def summary(self, connection: Connection) -> _Summary:
-        """The summary of the last commit."""
-        with self._lock:
-            if self._summary is None or self._summary.answer.state != last_commit(connection):
-                with snapshot(connection):
-                    self._summary = _summarised(connection)
-            return self._summary
+    def answer(self, connection: Connection) -> MapAnswer:
+        """What the map shows, and how many images have come meanwhile.
 
-    def tile(self, connection: Connection, level: int, x: int, y: int) -> bytes:
+        Raises:
+            Refused: the map is damaged (404).
+        """
+        with snapshot(connection), _readable():
+            answer = self._summarised(connection).answer
+            if not answer.images:
+                return answer
+            ((placed,),) = connection.execute("SELECT count(*) FROM map")
+            return replace(answer, missing=without_place(connection, placed))
+
+    def _summarised(self, connection: Connection) -> _Summary:
+        """The summary of the map as it is; only those who need another one wait while it is made."""
+        state, kept = _state(connection), self._summary
+        if kept is None or kept.answer.state != state:
+            with self._lock:
+                kept = self._summary
+                if kept is None or kept.answer.state != state:
+                    kept = _summary_of(connection, state)
+                    if kept.answer.images:
+                        self._summary = kept
+        return kept
+
+    def tile(self, connection: Connection, state: int, level: int, x: int, y: int) -> bytes:
         """The images of a tile in their random order, as little-endian columns one behind another: ids (float64), x and
         y in 65536ths of its side and areas (uint16), types, probabilities of the likeliest label (0 for none, then
         1 to 255) and last verdicts (0 none, 1 right, 2 wrong, 3 unsure; uint8).
-        """
-        summary, said = self.summary(connection), self._verdicts(connection)
-        if not summary.answer.images:
-            return b""
-        rows = connection.execute(
-            f"SELECT map.image, x, y, area, labels.entity, labels.probability FROM map LEFT JOIN labels "
-            f"ON labels.image = map.image AND labels.entity = {_TOP} WHERE tile = ? ORDER BY place",
-            (packed(level, x, y),),
-        ).fetchall()
-        images, xs, ys, areas, entities, probabilities = zip(*rows, strict=True) if rows else ((),) * 6
-        inside = whole_of(np.array([xs, ys], float).T) * 2 ** min(level, DEEPEST) - (x, y)
-        no_label = len(summary.answer.types) + 1
-        columns = (
-            np.array(images, "<f8"),
-            *(inside * 2**16).clip(0, _LARGEST).astype("<u2").T,
-            np.array([min(summary.areas.get(area, 0), _LARGEST) for area in areas], "<u2"),
-            np.array([no_label if each is None else summary.codes.get(each, no_label) for each in entities], "<u1"),
-            np.array([0 if each is None else 1 + round(254 * min(max(each, 0), 1)) for each in probabilities], "<u1"),
-            np.array([said.get(image, 0) for image in images], "<u1"),
-        )
-        return b"".join(column.tobytes() for column in columns)
 
-    def said(self, connection: Connection) -> str:
-        """What changes with every verdict, and every one that is taken back."""
-        return "-".join(map(str, connection.execute("SELECT count(*), sum(undone) FROM verdicts").fetchone()))
+        Raises:
+            Refused: the state is not that of the map (409), or the map is damaged (404).
+        """
+        with snapshot(connection), _readable():
+            if state != _state(connection):
+                raise Refused(409, "The map has changed.", "Ask for the map again.")
+            summary = self._summarised(connection)
+            if not summary.answer.images:
+                return b""
+            rows = connection.execute(
+                f"SELECT map.image, x, y, area, labels.entity, labels.probability FROM map LEFT JOIN labels "
+                f"ON labels.image = map.image AND labels.entity = {_TOP} WHERE tile = ? ORDER BY place LIMIT {CAP}",
+                (packed(level, x, y),),
+            ).fetchall()
+            return _columns(rows, (level, x, y), summary, self._verdicts(connection))
 
     def _verdicts(self, connection: Connection) -> dict[int, int]:
         """Image → the last verdict on it, as a tile has it."""
-        state = (last_commit(connection), self.said(connection))
-        with self._lock:
-            if self._said[0] != state:
-                rows = connection.execute(f"SELECT images.id, verdict FROM {SAID} ORDER BY verdicts.id")
-                self._said = (state, {image: _VERDICTS[verdict] for image, verdict in rows})
-            return self._said[1]
+        # Another one with every verdict, and every one that is taken back.
+        counts = connection.execute("SELECT count(*), sum(undone) FROM verdicts").fetchone()
+        state, kept = (content_of(connection), counts), self._said
+        if kept[0] != state:
+            rows = connection.execute(f"SELECT images.id, verdict FROM {SAID} ORDER BY verdicts.id")
+            kept = self._said = (state, {image: _VERDICTS[verdict] for image, verdict in rows})
+        return kept[1]
 
     def chosen(self, connection: Connection, choice: ChoiceBody) -> MapChosen:
         """The images inside a lasso, by the even-odd rule, or in an area.
 
         Raises:
-            Refused: a lasso of two corners (422).
+            Refused: a lasso of two corners (422), or the map is damaged (404).
         """
-        if not has_tiles(connection):
-            return MapChosen(0, [])
-        if choice.lasso:
-            if len(choice.lasso) < 3:
-                raise Refused(422, "A lasso has three corners or more.")
-            corners = np.array(choice.lasso)
-            left, top, right, bottom = _units(np.concatenate([corners.min(0), corners.max(0)]).reshape(2, 2)).ravel()
-            rows = connection.execute(
-                "SELECT image, x, y FROM map WHERE x BETWEEN ? AND ? AND y BETWEEN ? AND ?",
-                (float(left), float(right), float(bottom), float(top)),
-            )
-            table = np.fromiter(rows, [("image", "i8"), ("x", "f8"), ("y", "f8")])
-            images = table["image"][_inside(np.stack([table["x"], table["y"]], 1), _units(corners))]
-        else:
-            number = next((each for each, at in self.summary(connection).areas.items() if at == choice.area), None)
-            rows = connection.execute("SELECT image FROM map WHERE area = ?", (number,))
-            images = np.fromiter((image for (image,) in rows), np.int64)
-        return MapChosen(len(images), np.sort(images)[:MOST_CHOSEN].tolist())
+        if 0 < len(choice.lasso) < 3:
+            raise Refused(422, "A lasso has three corners or more.")
+        with snapshot(connection), _readable():
+            if not has_tiles(connection):
+                return MapChosen(0, [])
+            if choice.lasso:
+                images = _lassoed(connection, np.array(choice.lasso))
+            else:
+                areas = self._summarised(connection).areas
+                number = next((each for each, at in areas.items() if at == choice.area), None)
+                rows = connection.execute("SELECT image FROM map WHERE area = ?", (number,))
+                images = np.fromiter((image for (image,) in rows), np.int64)
+            return MapChosen(len(images), np.sort(images)[:MOST_CHOSEN].tolist())
+
+
+@contextmanager
+def _readable() -> Generator[None]:
+    """Refuse a map of others whose numbers are none: SQLite keeps what it is given."""
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Refused(
+            404, f"The map of this index is damaged: {error}.", "Make it again with: openmofi index map INDEX."
+        ) from error
+
+
+def _state(connection: Connection) -> int:
+    """An identifier of the map and of what it says of images: another one for another index, after another map, and
+    once a command is through that adds or removes images, not after each of its commits.
+    """
+    row = "SELECT id, made, what, changes FROM commits WHERE what {} ORDER BY id DESC LIMIT 1"
+    commits = [connection.execute(row.format(which)).fetchone() for which in ("= 'map'", "<> 'add'")]
+    return int(fingerprint([meta(connection)["fingerprint"], *commits])[:12], 16)
+
+
+def _columns(
+    rows: Sequence[Sequence[Any]], tile: tuple[int, int, int], summary: _Summary, said: Mapping[int, int]
+) -> bytes:
+    """See `Plane.tile`; of each row image, x, y, area, likeliest label and its probability."""
+    images, xs, ys, areas, entities, probabilities = zip(*rows, strict=True) if rows else ((),) * 6
+    level, *corner = tile
+    inside = whole_of(np.array([xs, ys], float).T) * 2 ** min(level, DEEPEST) - corner
+    # An entity that came after the summary was made is of no type that has a colour.
+    other = len(summary.answer.types)
+    codes = summary.codes | {None: other + 1}
+    columns = (
+        np.array(images, "<f8"),
+        *(inside * 2**16).clip(0, _LARGEST).astype("<u2").T,
+        np.array([min(summary.areas.get(area, 0), _LARGEST) for area in areas], "<u2"),
+        np.array([codes.get(each, other) for each in entities], "<u1"),
+        np.array([0 if each is None else 1 + round(254 * min(max(each, 0), 1)) for each in probabilities], "<u1"),
+        np.array([said.get(image, 0) for image in images], "<u1"),
+    )
+    return b"".join(column.tobytes() for column in columns)
+
+
+def _lassoed(connection: Connection, corners: Doubles) -> Ints:
+    """The images inside a lasso of (n, 2) corners as the page has them."""
+    left, top, right, bottom = _units(np.concatenate([corners.min(0), corners.max(0)]).reshape(2, 2)).ravel()
+    rows = connection.execute(
+        "SELECT image, x, y FROM map WHERE x BETWEEN ? AND ? AND y BETWEEN ? AND ?",
+        (float(left), float(right), float(bottom), float(top)),
+    )
+    found = [np.zeros(0, np.int64)]
+    cursor = iter(rows)
+    while block := list(islice(cursor, _ROWS)):
+        table = np.array(block, [("image", "i8"), ("x", "f8"), ("y", "f8")])
+        found.append(table["image"][_inside(np.stack([table["x"], table["y"]], 1), _units(corners))])
+    return np.concatenate(found)
 
 
 def places_of(connection: Connection, images: Sequence[int]) -> MapPlaces:
-    """Where images lie."""
-    if not has_tiles(connection):
-        return MapPlaces([], [], [])
-    rows = sorted(rows_in(connection, "SELECT image, x, y FROM map WHERE image IN ({})", images))
-    x, y = (whole_of(np.array([row[1:] for row in rows], float).reshape(-1, 2)) * SIDE).round(2).T.tolist()
-    return MapPlaces([image for image, *_ in rows], x, y)
+    """Where images lie.
+
+    Raises:
+        Refused: the map is damaged (404).
+    """
+    with snapshot(connection), _readable():
+        if not has_tiles(connection):
+            return MapPlaces([], [], [])
+        rows = sorted(rows_in(connection, "SELECT image, x, y FROM map WHERE image IN ({})", images))
+        x, y = (whole_of(np.array([row[1:] for row in rows], float).reshape(-1, 2)) * SIDE).round(2).T.tolist()
+        return MapPlaces([image for image, *_ in rows], x, y)
 
 
 def _units(places: Doubles) -> Doubles:
@@ -249,8 +318,7 @@ def _inside(points: Doubles, corners: Doubles) -> Bools:
     return odd
 
 
-def _summarised(connection: Connection) -> _Summary:
-    state = last_commit(connection)
+def _summary_of(connection: Connection, state: int) -> _Summary:
     tiles = list[Any]()
     if has_tiles(connection):
         tiles = connection.execute("SELECT tile, count(*) FROM map GROUP BY tile ORDER BY tile").fetchall()
@@ -283,7 +351,7 @@ def _summarised(connection: Connection) -> _Summary:
     answer = MapAnswer(
         images,
         tuple(corners.ravel().tolist()),
-        [(*unpacked(tile), count) for tile, count in tiles],
+        [(*unpacked(tile), min(count, CAP)) for tile, count in tiles],
         DEEPEST,
         types,
         images - unlabelled - sum(each.images for each in types),

@@ -1,6 +1,7 @@
 """The addresses of the API: what they take, and what they answer with."""
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from openmofi.plugins.server.messages import (
     TokenBody,
     answer,
     described,
+    encoded,
     not_modified,
     query_of,
     sent,
@@ -48,7 +50,7 @@ from openmofi.search.records import (
     Results,
     TextReading,
 )
-from openmofi.search.store.database import last_commit, meta
+from openmofi.search.store.database import meta
 from openmofi.search.store.reading import entity_records
 from openmofi.version import __version__
 
@@ -62,7 +64,7 @@ Few = Annotated[int, Query(ge=1, le=100)]
 Offset = Annotated[int, Query(ge=0, le=10_000_000)]
 Level = Annotated[int, Path(ge=0, le=2**20)]
 Tile = Annotated[int, Path(ge=0, lt=2**DEEPEST)]
-Commit = Annotated[int, Query(ge=0, le=2**63 - 1)]
+State = Annotated[int, Query(ge=0, le=2**63 - 1)]
 Chosen = Annotated[ImageIds, Meta(min_length=1)]
 
 _PATIENCE = 120
@@ -355,29 +357,28 @@ def entity_record(entity: EntityId, context: Shared) -> Response:
 @router.get("/api/map", response_model=MapAnswer)
 def collection_map(request: Request, context: Shared) -> Response:
     """What the map of `openmofi index map` shows, and its tiles."""
-    headers = {"ETag": f'"{last_commit(context.index.connection)}-map"', "Cache-Control": "no-cache"}
-    if unchanged := not_modified(request, headers):
-        return unchanged
-    return answer(context.plane.summary(context.index.connection).answer, headers=headers)
+    data = encoded(context.plane.answer(context.index.connection))
+    return _tagged(request, data, "application/json")
 
 
 @router.get("/api/map/tiles/{level}/{x}/{y}", response_class=Response)
-def map_tile(level: Level, x: Tile, y: Tile, state: Commit, request: Request, context: Shared) -> Response:
+def map_tile(level: Level, x: Tile, y: Tile, state: State, request: Request, context: Shared) -> Response:
     """Images of a tile of the map, as `Plane.tile` lays them out (openmofi.plugins.server); `state` is the map's."""
-    connection = context.index.connection
-    if state != last_commit(connection):
-        raise Refused(409, "The map has changed.", "Ask for the map again.")
-    etag = f'"{state}-{context.plane.said(connection)}-{level}-{x}-{y}"'
-    headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    if unchanged := not_modified(request, headers):
-        return unchanged
-    return Packed(context.plane.tile(connection, level, x, y), headers=headers, media_type="application/octet-stream")
+    data = context.plane.tile(context.index.connection, state, level, x, y)
+    return _tagged(request, data, "application/octet-stream")
+
+
+def _tagged(request: Request, data: bytes, kind: str) -> Response:
+    """With an ETag of the bytes: whatever index is served at this address by then, others are not taken for them."""
+    headers = {"ETag": f'"{hashlib.blake2b(data, digest_size=12).hexdigest()}"', "Cache-Control": "no-cache"}
+    return not_modified(request, headers) or Packed(data, headers=headers, media_type=kind)
 
 
 @router.post("/api/map/chosen", response_model=MapChosen, openapi_extra=described(ChoiceBody))
-def map_chosen(body: Annotated[Any, sent(ChoiceBody)], context: Shared) -> Response:
+async def map_chosen(body: Annotated[Any, sent(ChoiceBody)], context: Shared) -> Response:
     """The images that a lasso or an area of the map chooses."""
-    return answer(context.plane.chosen(context.index.connection, body))
+    async with context.counting:
+        return await run_in_threadpool(lambda: answer(context.plane.chosen(context.index.connection, body)))
 
 
 @router.post("/api/map/places", response_model=MapPlaces, openapi_extra=described(Chosen))

@@ -20,6 +20,7 @@ from openmofi.plugins.sharing.description import FORMAT, PUBLISH_AGAIN, Kind, Pu
 from openmofi.plugins.sharing.fetch import fetch_published
 from openmofi.plugins.sharing.publish import PART_SIZE, Archive
 from openmofi.search import Index
+from openmofi.search.mapping import has_tiles
 from openmofi.search.store import reading, sqlite
 from openmofi.search.store.connection import Connection, meta, place_of
 from openmofi.search.store.database import VERSION, column_of, connect, content_of, only_writer
@@ -104,6 +105,7 @@ def publish_index(
         remove_leftovers(out)
         _require_whole(connection, verify(connection))
         with temporary_folder(out) as folder:
+            _require_tiles(connection)
             _require_tables(connection, _tables_of_an_index(folder / "empty", connection), _BUILD_AGAIN)
             archive = Archive(str(out), part_size, folder / "part")
             files = archive.add(_files(connection, place, folder), progress or Quiet())
@@ -271,6 +273,14 @@ def _content(connection: Connection) -> str:
 def _require_tables(connection: Connection, tables: Sequence[str], hint: str) -> None:
     if _tables(connection) != tables:
         raise OpenMofiError(f"The tables of {connection.place} are not those of an index.", hint)
+
+
+def _require_tiles(connection: Connection) -> None:
+    if "map" in meta(connection) and not has_tiles(connection):
+        raise OpenMofiError(
+            f"The map of {connection.place} is of an earlier version.",
+            f"Make it again: openmofi index map {connection.place}.",
+        )
 
 
 def _names(tables: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 import io
 import re
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
@@ -155,6 +156,17 @@ def test_the_frame_is_in_the_address_and_back_leads_to_the_last_one(tab):
     page = tab.open("#/map?at=1,2&lasso=1,2;x&area=99&colour=toString", "canvas[data-drawn]")
     assert frame(page) == whole
     expect(page.locator("#chosen")).to_have_count(0)
+
+
+def test_an_area_keeps_colours_what_is_marked_and_the_frame(tab):
+    page = tab.open("#/map?colour=verdict&text=red&at=30000,30000,2.5&lasso=1,2;3,4;5,0", "canvas[data-drawn]")
+    page.locator(".areas a").nth(1).click()
+    page.wait_for_url("**area=1*")
+    kept = parse_qs(page.url.partition("?")[2])
+    assert kept == {"colour": ["verdict"], "text": ["red"], "at": ["30000,30000,2.5"], "area": ["1"]}
+    page.locator(".areas a[aria-current]").click()
+    page.wait_for_url(lambda url: "area=" not in url)
+    assert parse_qs(page.url.partition("?")[2]) == {each: kept[each] for each in ("colour", "text", "at")}
 
 
 def test_two_fingers_zoom_and_move(new_tab):

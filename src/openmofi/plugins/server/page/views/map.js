@@ -172,7 +172,7 @@ function Whole({ plane, onError }) {
       <div class="map-side">
         <${Legend} ways=${ways} way=${way} bright=${bright} onBright=${setBright}
           onWay=${(next) => { setBright(null); set({ colour: next }, true); }} />
-        <${Areas} plane=${plane} area=${area} />
+        <${Areas} plane=${plane} area=${area} params=${params} />
       </div>
     </div>
     ${chosen && html`<${Lassoed} key=${`${given} ${area}`} chosen=${chosen}
@@ -193,10 +193,17 @@ function Legend({ ways, way, bright, onBright, onWay }) {
 }
 
 /** What the map shows, in words: for those who do not see it, and as a way in for all. */
-function Areas({ plane, area }) {
+function Areas({ plane, area, params }) {
+  const leading = (place) => {
+    const next = new URLSearchParams(params);
+    next.delete("lasso");
+    if (place === area) next.delete("area");
+    else next.set("area", String(place));
+    return href(["map"], next);
+  };
   return html`<section aria-labelledby="areas"><h2 id="areas">Areas</h2>
     <ol class="areas">${plane.areas.map(({ images, entities, type }, place) => html`<li key=${place}>
-      <a href=${href(["map"], place === area ? {} : { area: String(place) })} aria-current=${place === area ? "true" : undefined}>
+      <a href=${leading(place)} aria-current=${place === area ? "true" : undefined}>
         <span>${entities.join(", ") || type || `Area ${place + 1}`}</span> <span class="figure">${counted(images, "image")}</span></a></li>`)}</ol>
   </section>`;
 }
