@@ -52,6 +52,7 @@ def spec(monkeypatch, tmp_path):
     return f"open_clip:{ARCH}/{tmp_path}/coca.safetensors"
 
 
+@pytest.mark.slow
 def test_equal_images_get_equal_texts_which_differ_among_themselves(spec):
     written = open_captioners(spec)([*IMAGES, IMAGES[0]], 2)
     assert [len(texts) for texts in written] == [2, 2, 2, 2]
@@ -62,6 +63,7 @@ def test_equal_images_get_equal_texts_which_differ_among_themselves(spec):
     assert open_captioners(spec)(IMAGES[:1], 0) == [[]]
 
 
+@pytest.mark.slow
 def test_a_text_is_one_sentence_of_at_most_thirty_tokens(spec):
     for texts in open_captioners(spec)(IMAGES, 3):
         for text in texts:
@@ -82,6 +84,7 @@ def test_the_pixels_are_those_that_open_clip_would_take(spec):
 VOCABULARY = _END + 1
 
 
+@pytest.mark.slow
 def test_tokens_are_drawn_from_the_nucleus_that_transformers_keeps():
     from transformers.generation.logits_process import TopPLogitsWarper
 

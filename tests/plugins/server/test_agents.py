@@ -76,6 +76,7 @@ def test_twenty_tasks_over_http_by_the_tools_descriptions_alone(index):
     assert {each.who for each in index.verdicts()} <= {ME}
 
 
+@pytest.mark.slow
 def test_twenty_tasks_over_stdio_by_the_tools_descriptions_alone(index):
     program = Path(served_world.__file__)
     server = StdioServerParameters(
@@ -91,6 +92,7 @@ def test_twenty_tasks_over_stdio_by_the_tools_descriptions_alone(index):
     assert {each.who for each in index.verdicts()} <= {ME}
 
 
+@pytest.mark.slow
 def test_the_same_tasks_by_a_server_that_speaks_as_openais_do(index):
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -263,6 +265,7 @@ def test_a_large_body_costs_as_many_requests(index, said):
     assert answers == [200, 429]  # 13 of 14 tokens, or all
 
 
+@pytest.mark.slow
 def test_a_length_that_is_only_claimed_locks_nobody_out(index):
     with served(index, token=TOKEN, mcp=True, rate=20) as client:
         assert client.post("/mcp", content=b"{}", headers={"Content-Length": "9" * 15}).status_code == 413

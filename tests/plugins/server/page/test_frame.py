@@ -84,6 +84,7 @@ def test_a_notebook_shows_the_page_and_its_images_in_a_frame(chromium, shown):
     assert tab.faults == []
 
 
+@pytest.mark.slow
 def test_signing_out_in_the_frame_ends_its_session(chromium, shown):
     with page_with(shown.show()._repr_html_()) as address:
         tab = opened(chromium, address)
@@ -97,6 +98,7 @@ def test_signing_out_in_the_frame_ends_its_session(chromium, shown):
         tab.page.context.close()
 
 
+@pytest.mark.slow
 def test_a_verdict_is_given_inside_of_the_frame(chromium, shown):
     with page_with(shown.show()._repr_html_()) as address:
         tab = opened(chromium, address)
