@@ -4,6 +4,7 @@ import io
 import json
 import queue
 import threading
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,9 +60,18 @@ def address_of(index, **settings):
     return started.get(timeout=30)
 
 
+def wait_until(page, condition, arg=None, seconds=10):
+    """Playwright's own `wait_for_function` looks again by `eval`, which the page's policy forbids: it would fail where
+    the condition doesn't hold at once."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(condition, arg):
+        assert time.monotonic() < end, condition
+        page.wait_for_timeout(30)
+
+
 def wait_for_images(page):
     """A page of labels is not taken before all of its images are seen."""
-    page.wait_for_function("() => [...document.querySelectorAll('.judge img')].every((each) => each.complete)")
+    wait_until(page, "() => [...document.querySelectorAll('.judge img')].every((each) => each.complete)")
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """The page of an entity, and the list of them."""
 
 import pytest
-from page_world import EACH
+from page_world import EACH, wait_until
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.slow
@@ -18,7 +18,8 @@ def test_what_is_known_of_it_and_its_images_from_sure_to_doubtful(tab):
     assert order == sorted(order, reverse=True)
     page.get_by_role("radio", name="Most doubtful first").check(force=True)
     page.wait_for_url("**order=doubt")
-    page.wait_for_function(
+    wait_until(
+        page,
         """first => document.querySelector('[data-place="0"] .figure')?.textContent === first""",
         arg=f"{order[-1]:.0f} %",
     )

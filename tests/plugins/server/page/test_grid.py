@@ -1,7 +1,7 @@
 """A hundred thousand results: few nodes, few requests, every place reached, by keys too."""
 
 import pytest
-from page_world import FakeSearch
+from page_world import FakeSearch, wait_until
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.slow
@@ -60,15 +60,15 @@ def test_keys_move_through_the_grid(tab):
     page.locator(".tile-open").first.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
-    page.wait_for_function("() => document.activeElement.closest('[data-place]')?.dataset.place > 3")
+    wait_until(page, "() => document.activeElement.closest('[data-place]')?.dataset.place > 3")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowLeft")
-    page.wait_for_function(FOCUSED, arg="0")
+    wait_until(page, FOCUSED, "0")
     page.keyboard.press("End")
-    page.wait_for_function(FOCUSED, arg="99999")
+    wait_until(page, FOCUSED, "99999")
     page.keyboard.press("Home")
-    page.wait_for_function(FOCUSED, arg="0")
+    wait_until(page, FOCUSED, "0")
     page.keyboard.press("Enter")
     expect(page.locator("dialog[open]")).to_be_visible()
     page.keyboard.press("Escape")
-    page.wait_for_function("() => document.activeElement.className === 'tile-open'")
+    wait_until(page, "() => document.activeElement.className === 'tile-open'")

@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from page_world import HOSTILE, FakeSearch, address_of, image_row
+from page_world import HOSTILE, FakeSearch, address_of, image_row, wait_until
 from PIL import Image
 from playwright.sync_api import expect
 from search_world import colour_encoder
@@ -88,7 +88,7 @@ def test_the_token_is_asked_for_once(new_tab, index):
     page.keyboard.press("Enter")
     expect(page.locator("dialog")).to_have_count(0)
     expect(page.locator(".tile-text").first).to_be_visible()
-    page.wait_for_function("() => [...document.querySelectorAll('.tile img')].every((each) => each.naturalWidth)")
+    wait_until(page, "() => [...document.querySelectorAll('.tile img')].every((each) => each.naturalWidth)")
     page.reload()
     expect(page.locator(".tile-text").first).to_be_visible()
 
@@ -113,7 +113,7 @@ def test_the_printed_address_signs_in_and_the_token_leaves_the_address_bar(new_t
     expect(page.get_by_role("textbox", name="Token")).to_have_count(0)
     assert page.url == f"{where}#/search?text=red"
     assert token not in page.evaluate("document.cookie + document.documentElement.outerHTML + location.href")
-    page.wait_for_function("[...document.querySelectorAll('.tile-slot img')].some(image => image.naturalWidth)")
+    wait_until(page, "[...document.querySelectorAll('.tile-slot img')].some(image => image.naturalWidth)")
     page.goto(where)
     page.wait_for_selector(".tile-text")
     assert tab.refusals == 0

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
-from page_world import EACH, image_row, png
+from page_world import EACH, image_row, png, wait_until
 from PIL import Image
 from playwright.sync_api import expect
 from search_world import COLOURS
@@ -115,7 +115,7 @@ def test_it_moves_and_zooms_by_pointer_and_by_keys(tab):
     moved = frame(page)
     assert moved != whole
     page.mouse.wheel(0, -400)
-    page.wait_for_function("Number(document.querySelector('canvas').dataset.zoom) > 2")
+    wait_until(page, "Number(document.querySelector('canvas').dataset.zoom) > 2")
     page.get_by_role("button", name="Show all").click()
     assert frame(page) == whole
     canvas.focus()

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from page_world import address_of
+from page_world import address_of, wait_until
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not INDEX, reason="$OPENMOFI_
 def shoot(page, name):
     # Without this, what was clicked last would be framed.
     page.evaluate("() => document.activeElement?.blur()")
-    page.wait_for_function("() => [...document.images].every((image) => image.complete)")
+    wait_until(page, "() => [...document.images].every((image) => image.complete)")
     shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     shot.save(DOCS / name, optimize=True)
     assert (DOCS / name).stat().st_size < MOST_BYTES

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from page_world import EACH, FakeSearch, image_row
+from page_world import EACH, FakeSearch, image_row, wait_until
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.slow
@@ -182,7 +182,7 @@ def test_what_is_not_loaded_is_left_out_of_a_range_and_said(tab):
     page.locator(".pick-tile").first.click()
     page.locator(".tile-open").first.focus()
     page.keyboard.press("End")
-    page.wait_for_function("() => document.activeElement.closest('[data-place]')?.dataset.place === '999'")
+    wait_until(page, "() => document.activeElement.closest('[data-place]')?.dataset.place === '999'")
     page.keyboard.press("Shift+X")
     expect(bar(page)).to_contain_text("200 selected")
     expect(page.locator("#app > [role=status]")).to_contain_text("800 images between them are not loaded")

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from page_world import EACH, FakeSearch, image_row
+from page_world import EACH, FakeSearch, image_row, wait_until
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.slow
@@ -53,7 +53,7 @@ def test_keys_and_buttons_step_through_the_list_and_the_address_follows(tab):
     expect(page.locator("dialog .keys")).to_contain_text("previous")
     page.keyboard.press("Escape")
     expect(page.locator("dialog")).to_have_count(0)
-    page.wait_for_function("() => document.activeElement.closest('[data-place]')?.dataset.place === '1'")
+    wait_until(page, "() => document.activeElement.closest('[data-place]')?.dataset.place === '1'")
 
 
 def test_it_steps_over_what_the_grid_has_not_loaded_and_fetches_the_neighbours_images(tab):
@@ -74,7 +74,7 @@ def test_it_steps_over_what_the_grid_has_not_loaded_and_fetches_the_neighbours_i
     page.wait_for_timeout(100)
     assert any(url.endswith("/104/original") for url in asked)
     page.keyboard.press("Escape")
-    page.wait_for_function("() => document.activeElement.closest('[data-place]')?.dataset.place === '102'")
+    wait_until(page, "() => document.activeElement.closest('[data-place]')?.dataset.place === '102'")
 
 
 def test_arrows_move_the_region_while_one_is_chosen_and_type_in_a_field(tab):
