@@ -1,11 +1,13 @@
 """CoCa as a captioner: against greedy and nucleus sampling by transformers' own warper, turns, what is refused."""
 
+import json
+
 import numpy as np
 import open_clip
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.plugins.reinforcement import ReinforceSettings, captioner
@@ -148,6 +150,30 @@ def test_what_writes_nothing_is_refused(tmp_path):
         open_captioners("open_clip:coca_none/none?seed=0")
     with pytest.raises(OpenMofiError):
         open_captioners(f"open_clip:coca_ViT-B-32/{tmp_path}/none.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("part", "changed"),
+    [
+        ("text_cfg", {"vocab_size": 100}),
+        ("text_cfg", {"context_length": 20}),
+        ("multimodal_cfg", {"context_length": 8}),
+    ],
+)
+def test_a_folder_of_others_with_another_vocabulary_or_shorter_texts_is_refused(part, changed, tmp_path):
+    config = {**CONFIG, part: CONFIG[part] | changed}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+    (tmp_path / "open_clip_model.safetensors").write_bytes(b"")
+    with pytest.raises(UsageError, match="writes no captions in CLIP's tokens"):
+        open_captioners(f"open_clip:local-dir:{tmp_path}")
+
+
+def test_weights_that_give_no_numbers_write_nothing(spec, tmp_path):
+    path, name = tmp_path / "coca.safetensors", "text_decoder.text_projection"
+    weights = load_file(path)
+    save_file(weights | {name: torch.full_like(weights[name], torch.nan)}, path)
+    with pytest.raises(OpenMofiError, match="not finite"):
+        open_captioners(spec)(IMAGES[:1], 1)
 
 
 def test_more_captioners_than_texts_are_refused():

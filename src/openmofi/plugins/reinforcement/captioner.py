@@ -82,7 +82,7 @@ _MAX_TOKENS = 40
 
 
 Captioner = Callable[[Sequence[Image.Image], int], list[list[str]]]
-"""RGB images, and how many texts to write about each → these, the likeliest first; equal batches give equal texts."""
+"""RGB images, and how many texts to write about each → these; equal batches give equal texts."""
 
 
 def captioner_fingerprint(specs: str) -> str:

@@ -4,7 +4,7 @@ open_clip's own `generate` needs classes that transformers 5 no longer has, so t
 (arXiv 1904.09751) are here, with the authors' values (apple/ml-mobileclip-dr, scripts/gen.py).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -16,7 +16,7 @@ from PIL import Image
 
 from openmofi.arrays import Doubles
 from openmofi.encoders.preprocess import Preprocessing, preprocess
-from openmofi.errors import UsageError
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.plugins.encoders.open_clip import build, preprocessing_of, weights_file
 from openmofi.plugins.encoders.open_clip_sources import ModelSource, folder_source, is_folder, source_of
 from openmofi.quiet import quiet_logging
@@ -31,7 +31,7 @@ _LEAST, _MOST = 5, 30
 
 @dataclass(frozen=True)
 class Coca:
-    """See `captioner.Captioner`. Captions are drawn by numbers of the image's own; a batch changes only rounding.
+    """See `captioner.Captioner`. Random numbers come from the image's pixels, so that a batch changes only rounding.
 
     Attributes:
         model: open_clip's `CoCa`, in evaluation.
@@ -69,11 +69,20 @@ def open_coca(argument: str, device: str) -> Coca:
         OpenMofiError: the weights are missing, damaged, or do not fit.
     """
     source = _source(argument)
-    if "multimodal_cfg" not in source.config or source.text.get("hf_tokenizer_name"):
+    if not _writes_clip_tokens(source.config):
         raise UsageError(f"{PREFIX}{argument} writes no captions in CLIP's tokens.", "Choose a CoCa: coca_ViT-L-14.")
     with quiet_logging():
         model = build(source).eval().requires_grad_(False).to(device)
     return Coca(model, preprocessing_of(model.visual.preprocess_cfg, f"{PREFIX}{argument}"), device)
+
+
+def _writes_clip_tokens(config: Mapping[str, Any]) -> bool:
+    """Whether a model of this configuration, perhaps a stranger's, writes texts of `_MOST` tokens of CLIP's."""
+    text, decoder = config["text_cfg"], config.get("multimodal_cfg")
+    if decoder is None or text.get("hf_tokenizer_name") or text.get("vocab_size", _END + 1) != _END + 1:
+        return False
+    lengths = (text.get("context_length", _MOST), decoder.get("context_length", _MOST))
+    return all(isinstance(length, int) and length >= _MOST for length in lengths)
 
 
 def coca_fingerprint(argument: str) -> str:
@@ -111,11 +120,18 @@ def _sampled(
 
     Returns:
         Token ids of each row, from the start token; end tokens fill up what is shorter than the longest.
+
+    Raises:
+        OpenMofiError: a probability is not finite.
     """
     texts = torch.full((len(images), 1), _START)
     going = torch.arange(len(images))
     for place in range(1, _MOST - 1):
         shares = following(texts[going].to(device), images[going])
+        if not shares.isfinite().all():
+            raise OpenMofiError(
+                "A captioner's probabilities are not finite numbers.", "Its weights are damaged: fetch them again."
+            )
         if place < _LEAST:
             shares[:, _END] = 0
         ordered, ids = shares.sort(dim=1, descending=True)
