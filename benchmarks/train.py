@@ -11,6 +11,8 @@ images) and two image towers: its own, EfficientNet-Lite0 at 64 px, whose step i
 Both keep freed memory in the process, as the training command does (`training.process`).
 Built on a small sample world (`runs/bench`), made on first use.
 
+With `--open-clip` our loop beside open_clip's own training, contrastive on the same shards and towers
+(`open_clip_peer.py`), with a small tower and a ViT-B/16: `loop_over_open_clip` and `loop_over_open_clip_vit_b16`.
 With `--restart ROWS` how long a run over so many rows takes to its first batch, and in what memory (`train_input.py`).
 """
 
@@ -27,17 +29,19 @@ from typing import Any
 import torch
 
 import harness
+import open_clip_peer
 import train_input
 
+RECIPE = str(Path(__file__).parents[1] / "studies/recipes/sample_multi_task_full.yaml")
 
-def recipe_for(world: Path, steps: int, interval: int, extra: list[str]) -> Any:
-    """The recipe over the small world's dataset."""
+
+def recipe_for(world: Path, steps: int, interval: int, extra: list[str], recipe: str = RECIPE) -> Any:
+    """A recipe over the small world's dataset."""
     from openmofi.training.recipe.rules import load_recipe
 
     places = {"data.dataset": world / "dataset", "data.kb": world / "kb", "data.cache": world / "cache"}
-    recipe = Path(__file__).parents[1] / "studies/recipes/sample_multi_task_full.yaml"
     return load_recipe(
-        str(recipe),
+        recipe,
         [
             *(f"{key}={json.dumps(str(value))}" for key, value in places.items()),
             f"run.steps={steps}",
@@ -108,6 +112,13 @@ VIT = [
 ]
 
 
+# Figure, open_clip's name of the tower, batch size, and by what the log's interval is divided.
+OPEN_CLIP = [
+    ("loop_over_open_clip", "ViT-S-32-alt", 64, 4),
+    ("loop_over_open_clip_vit_b16", "ViT-B-16", 16, 10),
+]
+
+
 def compared(recipe: Any, out: Path, steps: int, rounds: int, tower: str) -> dict[str, harness.Row]:
     """Rows of both loops with one tower, in turns."""
     bare, loop = f"bare loop, {tower}", f"training loop, {tower}"
@@ -124,6 +135,26 @@ def compared(recipe: Any, out: Path, steps: int, rounds: int, tower: str) -> dic
     return rows
 
 
+def beside_open_clip(world: Path, rounds: int, interval: int) -> tuple[list[harness.Row], dict[str, float]]:
+    """Rows and figures of both loops in turns, the shorter steps first."""
+    rows: list[harness.Row] = []
+    figures: dict[str, float] = {}
+    for figure, tower, batch, each in OPEN_CLIP:
+        steps = max(1, interval // each)
+        recipe = recipe_for(world, 3 * steps, steps, open_clip_peer.settings(tower, batch), "clip_vit_b16")
+        images, out = 2 * steps * batch, world / "bench-open-clip"
+        seconds: dict[str, list[float]] = {f"open_clip's loop, {tower}": [], f"our loop, {tower}": []}
+        theirs, ours = seconds.values()
+        for _ in range(rounds):
+            theirs.append(open_clip_peer.seconds(world / "world/pages/train", tower, recipe, images, out))
+            ours.append(loop_seconds(recipe, out / "ours", 2 * steps)[0])
+        compared = harness.summarise(seconds, images)
+        harness.show(f"train, {tower}", compared, "images")
+        figures[figure] = list(compared.values())[1]["ratio"]
+        rows += compared.values()
+    return rows, figures
+
+
 def main() -> None:
     """Measure and write `results/train.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -132,6 +163,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--interval", type=int, default=20)
     parser.add_argument("--restart", type=int, default=0, metavar="ROWS", help="Measure this instead.")
+    parser.add_argument("--open-clip", action="store_true", help="Measure this instead.")
     parser.add_argument("--set", action="append", default=[], help="A setting of the recipe.")
     arguments = parser.parse_args()
     if arguments.restart:
@@ -145,6 +177,11 @@ def main() -> None:
 
     keep_freed_memory()
     label_world(arguments.world, Quiet(), settings=world_settings(None, arguments.entities))
+    if arguments.open_clip:
+        harness.write_result(
+            "train", *beside_open_clip(arguments.world, arguments.rounds, arguments.interval), keeps=True
+        )
+        return
     out, interval, usual = arguments.world / "bench-train", arguments.interval, max(1, arguments.interval // 10)
     recipe = recipe_for(arguments.world, 3 * interval, interval, arguments.set)
     small = compared(recipe, out, 2 * interval, arguments.rounds, SMALL)
