@@ -142,7 +142,7 @@ def test_tags_that_people_gave_meanwhile_stay(library, labels, tmp_path):
     assert str(after).lower().count("'sun'") == str(before).lower().count("'sun'")
 
 
-@pytest.mark.parametrize("stopped", [1, 2, 3, 4, 5, 8, 13])
+@pytest.mark.parametrize("stopped", [1, 2, 4, 7])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "behind"])
 @pytest.mark.parametrize("resumed", [False, True], ids=["at once", "resumed"])
 def test_a_run_that_breaks_off_is_taken_back(library, labels, tmp_path, stopped, after, resumed):
@@ -175,6 +175,7 @@ def test_a_run_that_breaks_off_is_taken_back(library, labels, tmp_path, stopped,
         assert library.state() == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 4, 7])
 def test_a_run_that_is_killed_is_taken_back(library, labels, tmp_path, at):
     """SIGKILL after the server has made a change, before the run hears of it."""
@@ -200,7 +201,7 @@ def test_a_run_that_is_killed_is_taken_back(library, labels, tmp_path, at):
     assert library.state() == before
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_journal_whose_last_line_is_cut_takes_all_back(library, labels, tmp_path, data):
     """What a crash leaves: a line is begun before the change that it plans, or behind the one that it reports."""

@@ -77,7 +77,7 @@ class PhotoServer(JsonServer):
         elif status in lost:
             hint = "Check the address; immich or photoprism before it says which kind of server it is."
         refused = self.refusal(response, hint)
-        raise (Lost if gone else OpenMofiError)(refused.message.replace(self.key, "…"), refused.hint)
+        raise (Lost if gone else OpenMofiError)(refused.message.replace(self.key, "…").rstrip(".") + ".", hint)
 
     def answer(self, method: str, path: str, kind: type[T], body: Any = None) -> T:
         """Return a response's JSON.
