@@ -83,7 +83,7 @@ class JsonServer:
     client: Any = field(repr=False)
     role: str
     unreachable: str = field(default="Start the server, or check the address: it mostly ends in /v1.", kw_only=True)
-    most_bytes: int = field(default=_MOST_BYTES, kw_only=True)
+    most_bytes: int = field(default_factory=lambda: _MOST_BYTES, kw_only=True)
 
     def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Reply:
         """Return the server's response, of whatever status; a server that is busy is asked again.

@@ -305,7 +305,8 @@ def test_files_that_are_no_journal_are_left_alone(library, labels, tmp_path, con
 
 
 def test_a_missing_journal_is_named(library, tmp_path):
-    assert "j cannot be read" in sentence(untag(library, tmp_path / "j"))
+    assert "j is missing" in sentence(untag(library, tmp_path / "j"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_labels_of_other_pairs_are_refused(library, labelled_photos, tmp_path):

@@ -102,6 +102,8 @@ def untag(server: _Server, journal: _Journal, as_json: Json = False) -> None:
     from openmofi.storage import locked
 
     connected = connect(server)
+    if not journal.exists():
+        raise OpenMofiError(f"{journal} is missing.", "Name the file that 'openmofi albums tag' wrote.")
     with locked(journal, _wait), shown_progress(not as_json) as progress:
         counts = remove_tags(connected, Journal.read(journal, connected), progress)
     if as_json:
