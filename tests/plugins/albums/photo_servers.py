@@ -355,6 +355,7 @@ def served(stub: Stub) -> Iterator[Stub]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    server.handle_error = lambda *_: None  # a client that was killed
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     stub.address = f"http://127.0.0.1:{server.server_port}"

@@ -142,6 +142,7 @@ def test_tags_that_people_gave_meanwhile_stay(library, labels, tmp_path):
     assert str(after).lower().count("'sun'") == str(before).lower().count("'sun'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped", [1, 2, 4, 7])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "behind"])
 @pytest.mark.parametrize("resumed", [False, True], ids=["at once", "resumed"])
