@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from bad_web import bad_web
+from photo_servers import SECRET, Immich, Photo, served, uuid
 from typer.testing import CliRunner
 
 from openmofi.cli.main import app
@@ -96,10 +97,20 @@ def folder(small_world, tmp_path, monkeypatch):
         yield tmp_path
 
 
+@pytest.fixture
+def photo_server(small_world, monkeypatch):
+    """An immich with the images of two shards."""
+    pairs = [pair for shard in expand_shards([str(small_world.shards)])[:2] for pair in read_pairs(shard)]
+    photos = [Photo(uuid(pair.key), pair.image, {"description": pair.text}) for pair in pairs]
+    monkeypatch.setenv("OPENMOFI_ALBUMS_KEY", SECRET)
+    with served(Immich({photo.id: photo for photo in photos})) as stub:
+        yield stub.name
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
-def test_every_command_of_a_guide_does_its_work(page, folder, small_encoder):
-    steps = commands(page)
+def test_every_command_of_a_guide_does_its_work(page, folder, photo_server, small_encoder):
+    steps = [[photo_server if word.startswith("immich:") else word for word in words] for words in commands(page)]
     assert steps
     assert all(words[0] == "openmofi" for words in steps), "a block of sh runs openmofi; others are console"
     if "kb" not in {words[-1] for words in steps if words[1] == "kb"}:  # guides that begin after the base

@@ -2,7 +2,7 @@
 
 - Needs: `pip install 'openmofi[judge]'`; a server's token, if it wants one, as `OPENAI_API_KEY`
 - Never: follows redirects, or writes the token anywhere
-- Tests: `tests/plugins/judge`, `tests/plugins/reranker`
+- Tests: `tests/plugins/judge`, `tests/plugins/reranker`, `tests/plugins/albums`
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from textwrap import shorten
 from typing import Any
@@ -24,8 +25,8 @@ _BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _MOST_BYTES = 1 << 20
 
 
-def client() -> Any:
-    """Return a client of httpx2 that carries the token.
+def client(headers: Mapping[str, str] | None = None) -> Any:
+    """Return a client of httpx2 that sends these headers; by default those that carry the token.
 
     Raises:
         MissingExtraError: httpx2 is not installed.
@@ -34,9 +35,11 @@ def client() -> Any:
         import httpx2
     except ImportError as error:
         raise MissingExtraError.of("httpx2", "judge") from error
-    token = os.environ.get(TOKEN)
+    if headers is None:
+        token = os.environ.get(TOKEN)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
     # Redirects are not followed: the token is for this server alone.
-    return httpx2.Client(timeout=SECONDS, headers={"Authorization": f"Bearer {token}"} if token else {})
+    return httpx2.Client(timeout=SECONDS, headers=headers)
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,18 @@ class Reply:
 
     Attributes:
         status_code: of HTTP.
-        text: its body, at most 1 MiB.
+        content: its body.
+        headers: their names are found in any case.
     """
 
     status_code: int
-    text: str
+    content: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.content.decode("utf-8", "replace")
 
     @property
     def is_success(self) -> bool:
@@ -65,11 +75,15 @@ class JsonServer:
         address: what paths are appended to.
         client: see `client`.
         role: what the server is, in errors.
+        unreachable: what to do where it does not answer.
+        most_bytes: longer responses are refused.
     """
 
     address: str
     client: Any = field(repr=False)
     role: str
+    unreachable: str = field(default="Start the server, or check the address: it mostly ends in /v1.", kw_only=True)
+    most_bytes: int = field(default_factory=lambda: _MOST_BYTES, kw_only=True)
 
     def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Reply:
         """Return the server's response, of whatever status; a server that is busy is asked again.
@@ -90,14 +104,13 @@ class JsonServer:
                 reason = str(error) or type(error).__name__
                 continue
             if response is None:
-                reason = f"it takes more than {SECONDS:g} s, or says more than {_MOST_BYTES:,} bytes"
+                reason = f"it takes more than {SECONDS:g} s, or says more than {self.most_bytes:,} bytes"
                 continue
             if response.status_code not in _BUSY:
                 break
         if response is None:
             raise OpenMofiError(
-                f"The {self.role} {self.address} does not answer: {reason.rstrip('.')}.",
-                "Start the server, or check the address: it mostly ends in /v1.",
+                f"The {self.role} {self.address} does not answer: {reason.rstrip('.')}.", self.unreachable
             )
         return response
 
@@ -108,9 +121,9 @@ class JsonServer:
             for part in response.iter_bytes():
                 parts.append(part)
                 size += len(part)
-                if size > _MOST_BYTES or time.monotonic() > end:
+                if size > self.most_bytes or time.monotonic() > end:
                     return None
-            return Reply(response.status_code, b"".join(parts).decode("utf-8", "replace"))
+            return Reply(response.status_code, b"".join(parts), response.headers)
 
     def refusal(self, response: Reply, hint: str) -> OpenMofiError:
         """Return the error for a response that is no answer."""
