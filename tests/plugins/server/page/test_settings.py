@@ -16,6 +16,7 @@ PLACE = "openmofi.settings"
 
 def settings(page, name="Settings"):
     page.get_by_role("button", name=name, exact=True).click()
+    page.wait_for_selector("dialog[open]")
     return page.get_by_role("dialog", name=name)
 
 
@@ -125,6 +126,7 @@ def test_settings_are_reached_by_keys_and_give_the_focus_back(tab):
     button = page.get_by_role("button", name="Settings")
     button.focus()
     page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open]")
     page.get_by_role("radio", name="As the system").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
