@@ -1,7 +1,7 @@
 /** A modal dialog by the browser's own element, which keeps the focus inside and gives it back. */
 import { html, useEffect, useId, useRef } from "../lib/html.js";
-import { t } from "../lib/text.js";
 import { Icon } from "./icons.js";
+import { t } from "../lib/text.js";
 import { Spoken } from "./notice.js";
 
 /** @param {{title: string, kind?: string, tools?: any, onClose: () => void, closable?: boolean, children: any}} props */

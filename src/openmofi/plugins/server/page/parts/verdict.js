@@ -1,9 +1,9 @@
 /** What people said of an image's labels, and the buttons that say it. */
 import { api } from "../lib/api.js";
 import { html, useEffect, useState } from "../lib/html.js";
-import { t } from "../lib/text.js";
 import { reviewer } from "../views/review/reviewer.js";
 import { judge, takeBack } from "../views/review/verdicts.js";
+import { t } from "../lib/text.js";
 import { Icon } from "./icons.js";
 import { say } from "./notice.js";
 
