@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from msgspec import Meta
 
@@ -18,6 +19,8 @@ from openmofi.schema import VERDICTS
 from openmofi.storage import fingerprint, open_address
 
 KIND: Final = "openmofi-verdicts"
+AGENT: Final = "agent:"
+"""What the name of a reviewer who is no person begins with."""
 _PARQUET = b"PAR1"
 _HEAD = b"openmofi-verdicts"
 """Key of a table's metadata: `Verdicts` as JSON, without the verdicts."""
@@ -249,7 +252,9 @@ def verdicts_table(rows: Sequence[Mapping[str, Any]], head: Mapping[str, Any] | 
 
 
 def verdicts_of_table(table: pa.Table, path: str | Path) -> Verdicts:
-    """The verdicts of `verdicts_table`: the last one of each label that a stratum counts.
+    """The verdicts of `verdicts_table`: the last one of a person on each label that a stratum counts.
+
+    An agent's are left out: claims and guarantees stand on what people saw.
 
     Args:
         table: as it was written.
@@ -267,7 +272,8 @@ def verdicts_of_table(table: pa.Table, path: str | Path) -> Verdicts:
         )
     columns = ["shard", "key", "entity", "verdict", "probability", "stratum"]
     try:
-        last = {(row["shard"], row["key"], row["entity"]): row for row in table.select(columns).to_pylist()}
+        people = table.filter(pc.invert(pc.starts_with(pc.fill_null(table["who"], ""), AGENT)))
+        last = {(row["shard"], row["key"], row["entity"]): row for row in people.select(columns).to_pylist()}
         rows = [row for row in last.values() if row["stratum"] is not None]
         verdicts = msgspec.convert(
             {**msgspec.json.decode(head), "verdicts": rows, "sample": len(rows), "path": str(path)}, Verdicts
@@ -282,7 +288,7 @@ def _checked(verdicts: Verdicts) -> Verdicts:
     if not verdicts.said:
         raise OpenMofiError(
             f"{path} has no verdict yes or no ({verdicts.unsure} unsure).",
-            "Judge some labels with y and n, then save again.",
+            "Judge some labels with y and n, then save again; what agents said is not counted.",
         )
     if (last := max(verdict.stratum for verdict in verdicts.verdicts)) >= len(verdicts.strata):
         raise OpenMofiError(

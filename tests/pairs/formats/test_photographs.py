@@ -81,12 +81,16 @@ def test_texts_beside_images_leave_the_images_texts_unread(tmp_path):
     assert {key: text for key, (text, _) in read(tmp_path).items()} == {"a": "beside", "b": "", "notes": "of no image"}
 
 
-def test_our_own_sidecars_are_read_back(tmp_path):
+def test_labels_of_ours_are_no_evidence_but_what_people_add_to_them_is(tmp_path):
     classes = Classes(["Q1", "Q2"], ["crane", "R&D <x>"], ["crane", "R&D <x>"], [("bird",), ()])
     labels = tuple(ImageLabel(number, f"Q{number + 1}", classes.names[number], 0.9) for number in (0, 1))
     (tmp_path / "a.jpg").write_bytes(picture())
-    (tmp_path / "a.jpg.xmp").write_text(sidecar(Row("s", "a", "", labels, None, "", ""), classes))
-    assert read(tmp_path) == {"a": ("crane, R&D <x>", (("keywords", 14),))}
+    ours = sidecar(Row("s", "a", "", labels, None, "", ""), classes)
+    (tmp_path / "a.jpg.xmp").write_text(ours)
+    assert read(tmp_path) == {"a": ("", ())}
+    joined = ours.replace("<dc:subject><rdf:Bag>", "<dc:subject><rdf:Bag><rdf:li>harbour</rdf:li>")
+    (tmp_path / "a.jpg.xmp").write_text(joined)
+    assert read(tmp_path) == {"a": ("harbour", (("keywords", 7),))}
 
 
 BOMB = '<!DOCTYPE r [<!ENTITY a "aaaaaaaaaa"><!ENTITY b SYSTEM "file:///etc/passwd">]>'

@@ -2,11 +2,15 @@
 
 import io
 
+import pyarrow as pa
 import pyarrow.csv as pv
 import pyarrow.parquet as pq
 import pytest
 
+from openmofi.errors import OpenMofiError
+from openmofi.plugins.server.settings import reviewer_of
 from openmofi.review.verdicts import verdicts_of_table
+from openmofi.schema import VERDICTS
 from openmofi.search import Verdict
 from openmofi.search.verdicts import precision, to_judge
 
@@ -85,6 +89,15 @@ def test_the_label_job_leaves_out_what_was_no_candidate(labelled_verdicts):
     """Beside a verdict on a label."""
     verdicts = verdicts_of_table(labelled_verdicts, "v.parquet")
     assert [each.entity for each in verdicts.verdicts] == ["c:red"]
+
+
+def test_the_label_job_leaves_out_what_an_agent_said(labelled_verdicts):
+    (first,) = [row for row in labelled_verdicts.to_pylist() if row["stratum"] is not None]
+    later = pa.Table.from_pylist([{**first, "verdict": "n", "who": reviewer_of("claude")}], VERDICTS)
+    both = pa.concat_tables([labelled_verdicts, later])
+    assert [each.verdict for each in verdicts_of_table(both, "v.parquet").verdicts] == ["y"]
+    with pytest.raises(OpenMofiError, match="no verdict yes or no"):
+        verdicts_of_table(later.replace_schema_metadata(both.schema.metadata), "v.parquet")
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@
 | `keywords` | `dc:subject` | Keywords |
 
 Of each kind the first counts that says something: the sidecar's, then the image's XMP, then its IPTC. Of a text in
-several languages the default counts.
+several languages the default counts. Keywords that are labels of ours, as `openmofi dataset export --format xmp` writes
+them, count as nothing: a label is no evidence of itself.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from openmofi.storage.encodings import decoded
 HEAD, TAIL = 256 << 10, 64 << 10
 """Bytes at the beginning and at the end of an image that are searched."""
 _MAX_SIDECAR = 4 << 20
+XMP_NAMESPACE = "https://openmofi.org/ns/1.0/"
 _DC, _RDF = "{http://purl.org/dc/elements/1.1/}", "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _PROPERTIES = {
     "title": f"{_DC}title",
@@ -75,12 +77,14 @@ def _xmp(packet: bytes) -> dict[str, str]:
         return {}
     rdf, texts = root if root.tag == f"{_RDF}RDF" else root.find(f"{_RDF}RDF"), dict[str, str]()
     for about in () if rdf is None else rdf.findall(f"{_RDF}Description"):
+        labels = {item.text for own in about.iter(f"{{{XMP_NAMESPACE}}}keywords") for item in own.iter(f"{_RDF}li")}
         for kind, name in _PROPERTIES.items():
             value = about.get(name, "")  # RDF's short form
             if (node := about.find(name)) is not None:
                 items = list(node.iter(f"{_RDF}li")) or [node]
                 default = [item for item in items if "x-default" in item.attrib.values()]
-                used = items if kind == "keywords" else (default or items)[:1]
+                said = [item for item in items if item.text not in labels]
+                used = said if kind == "keywords" else (default or items)[:1]
                 value = ", ".join((item.text or "").strip() for item in used)
             texts[kind] = texts.get(kind) or value.strip(" ,")
     return texts

@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from openmofi.errors import OpenMofiError
+from openmofi.pairs.formats.photographs import XMP_NAMESPACE
 from openmofi.plugins.dataset_export.formats import (
     FileFormat,
     Record,
@@ -56,10 +57,11 @@ _XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
   <rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"
     xmlns:lr="http://ns.adobe.com/lightroom/1.0/" xmlns:digiKam="http://www.digikam.org/ns/1.0/"
-    xmlns:openmofi="https://openmofi.org/ns/1.0/">
+    xmlns:openmofi="{namespace}">
    <dc:subject><rdf:Bag>{subjects}</rdf:Bag></dc:subject>
    <lr:hierarchicalSubject><rdf:Bag>{hierarchical}</rdf:Bag></lr:hierarchicalSubject>
    <digiKam:TagsList><rdf:Seq>{tags}</rdf:Seq></digiKam:TagsList>
+   <openmofi:keywords><rdf:Bag>{subjects}</rdf:Bag></openmofi:keywords>
    <openmofi:labels><rdf:Seq>{labels}</rdf:Seq></openmofi:labels>
   </rdf:Description>
  </rdf:RDF>
@@ -70,7 +72,11 @@ _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def sidecar(row: Row, classes: Classes) -> str:
-    """Return XMP with keywords, flat and hierarchical, and with entities and probabilities."""
+    """Return XMP with keywords, flat and hierarchical, and with entities and probabilities.
+
+    The keywords stand in `openmofi:keywords` once more: so labels are told from what people said, also where a photo
+    tool has joined both, and are no evidence of themselves when the photographs are labelled again.
+    """
 
     def items(values: Iterable[str]) -> str:
         return "".join(f"<rdf:li>{escape(_NOT_XML.sub('', value))}</rdf:li>" for value in dict.fromkeys(values))
@@ -83,6 +89,7 @@ def sidecar(row: Row, classes: Classes) -> str:
 
     return _XMP.format(
         version=__version__,
+        namespace=XMP_NAMESPACE,
         subjects=items(classes.names[label.class_id] for label in row.labels),
         hierarchical=items(joined("|")),
         tags=items(joined("/")),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from openmofi.errors import UsageError
 from openmofi.pairs import MAX_PIXELS
+from openmofi.review.verdicts import AGENT
 
 _LEAST_TOKEN = 16
 MOST_SENT = 8_000_000
@@ -52,7 +53,7 @@ def reviewer_of(agent: str) -> str:
     """
     if not agent.isprintable() or not 0 < len(agent.strip()) <= _LONGEST_NAME:
         raise UsageError(f"{agent!r:.60} is no name of an agent.", f"Use up to {_LONGEST_NAME} printable characters.")
-    return f"agent:{agent}"
+    return f"{AGENT}{agent}"
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,9 @@ def address(index):
 def chromium():
     if not CHROMIUM:
         pytest.skip("there is no Chromium here: apt-get install chromium, or name one by $OPENMOFI_CHROMIUM")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=20_000)
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import queue
 import threading
 import time
@@ -16,6 +17,8 @@ from openmofi.search import Index, build
 
 HOSTILE = '<img src=x onerror="document.title=1"><b>bold</b>'
 EACH = 8
+# Finds tests and pages that take it that all is quick: how many times slower Chromium's pages run, 10 e.g.
+SLOWER = int(os.environ.get("OPENMOFI_SLOW_PAGE", 1))
 
 
 def page_index(folder):
@@ -60,7 +63,7 @@ def address_of(index, **settings):
     return started.get(timeout=30)
 
 
-def wait_until(page, condition, arg=None, seconds=10):
+def wait_until(page, condition, arg=None, seconds=30):
     """Playwright's own `wait_for_function` looks again by `eval`, which the page's policy forbids: it would fail where
     the condition doesn't hold at once."""
     end = time.monotonic() + seconds
@@ -103,7 +106,9 @@ class Tab:
 def opened(chromium, address, **settings):
     context = chromium.new_context(**{"viewport": {"width": 1200, "height": 800}, **settings})
     tab = Tab(context.new_page(), address)
-    tab.page.set_default_timeout(10_000)
+    tab.page.set_default_timeout(30_000 * SLOWER)
+    if SLOWER > 1:
+        context.new_cdp_session(tab.page).send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
     tab.page.on("console", tab.note)
     tab.page.on("pageerror", lambda error: tab.faults.append(str(error)))
     return tab

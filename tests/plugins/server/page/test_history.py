@@ -1,7 +1,7 @@
 """Back, titles, a server that was away, keys that are held down."""
 
 import pytest
-from page_world import EACH, FakeSearch, wait_for_images
+from page_world import EACH, FakeSearch, wait_for_images, wait_until
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.slow
@@ -43,8 +43,8 @@ def test_back_leads_to_where_the_list_was_left(tab):
     FakeSearch(total=5_000).on(tab.page)
     page = tab.open("#/search?text=x", ".tile-text")
     page.evaluate("scrollTo(0, 20000)")
-    page.wait_for_timeout(300)
     first = "[...document.querySelectorAll('[data-place]')].find((tile) => tile.getBoundingClientRect().top > 200)"
+    wait_until(page, f"() => {first}?.querySelector('.tile-text')")
     place = page.evaluate(f"{first}.dataset.place")
     page.get_by_role("link", name="Entities").click()
     page.wait_for_url("**#/entities")
@@ -103,9 +103,12 @@ def test_an_entity_that_is_not_there_has_no_labels_to_judge(tab):
 def test_a_skipped_label_does_not_come_back(tab):
     page = tab.open("#/review/single/c%3Ablue", ".question")
     seen = set()
-    for _ in range(EACH):
-        seen.add(page.locator(".stage img").get_attribute("src"))
+    image = page.locator(".stage img")
+    for left in reversed(range(EACH)):
+        shown = image.get_attribute("src")
+        seen.add(shown)
         page.keyboard.press("s")
-        page.wait_for_timeout(150)
+        if left:
+            expect(image).not_to_have_attribute("src", shown)
     assert len(seen) == EACH
     expect(page.get_by_role("heading", name="Everything is judged")).to_be_visible()

@@ -71,8 +71,8 @@ def test_it_steps_over_what_the_grid_has_not_loaded_and_fetches_the_neighbours_i
         expect(position).to_have_text(f"{place} of 1,000")
     expect(page.locator("dialog h2")).to_have_text("image 103")
     assert {call.get("offset", 0) for call in fake.calls} == {0, 100}
-    page.wait_for_timeout(100)
-    assert any(url.endswith("/104/original") for url in asked)
+    while not any(url.endswith("/104/original") for url in asked):
+        page.wait_for_timeout(30)
     page.keyboard.press("Escape")
     wait_until(page, "() => document.activeElement.closest('[data-place]')?.dataset.place === '102'")
 

@@ -1,5 +1,5 @@
 /** A modal dialog by the browser's own element, which keeps the focus inside and gives it back. */
-import { html, useEffect, useId, useRef } from "../lib/html.js";
+import { html, useId, useLayoutEffect, useRef } from "../lib/html.js";
 import { Icon } from "./icons.js";
 import { t } from "../lib/text.js";
 import { Spoken } from "./notice.js";
@@ -8,7 +8,8 @@ import { Spoken } from "./notice.js";
 export function Dialog({ title, kind = "", tools, onClose, closable = true, children }) {
   const element = useRef(null);
   const id = useId();
-  useEffect(() => {
+  // Before it is painted: a key that is pressed as soon as it is seen is the dialog's.
+  useLayoutEffect(() => {
     const dialog = element.current;
     const before = document.activeElement;
     dialog.showModal();

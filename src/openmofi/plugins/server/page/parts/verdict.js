@@ -1,6 +1,6 @@
 /** What people said of an image's labels, and the buttons that say it. */
 import { api } from "../lib/api.js";
-import { html, useEffect, useState } from "../lib/html.js";
+import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { reviewer } from "../views/review/reviewer.js";
 import { judge, takeBack } from "../views/review/verdicts.js";
 import { t } from "../lib/text.js";
@@ -23,9 +23,11 @@ export const wordOf = (verdict) => WORDS[verdict] ? t(WORDS[verdict]) : "";
 export function useVerdicts(image) {
   const [said, setSaid] = useState(new Map());
   const [error, setError] = useState(null);
+  const reads = useRef(0);
   const read = async () => {
+    const nth = reads.current += 1;
     const rows = await api.imageVerdicts(image.id);
-    setSaid(new Map(rows.reverse().map((verdict) => [verdict.entity, verdict])));
+    if (nth === reads.current) setSaid(new Map(rows.reverse().map((verdict) => [verdict.entity, verdict])));
   };
   const attempt = async (act) => {
     try {
@@ -35,7 +37,8 @@ export function useVerdicts(image) {
       setError(failed);
     }
   };
-  useEffect(() => { attempt(read); }, []);
+  // What it reads at first may come after a verdict was refused: it takes nothing back.
+  useEffect(() => { read().catch(setError); }, []);
   const give = (entity, value, toggle = true) => attempt(async () => {
     const before = said.get(entity.id);
     const again = before?.verdict === value && before.who === reviewer.value;
