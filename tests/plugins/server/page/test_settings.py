@@ -109,15 +109,15 @@ def test_tiles_on_a_phone(new_tab, tiles, columns):
     page = tab.open("#/search?text=x", ".tile-slot .probability")
     tops = [box["y"] for box in (each.bounding_box() for each in page.locator(".tile-slot").all()[:8])]
     assert tops.count(tops[0]) == columns
-    foot = page.locator(".tile-foot").first
-    assert foot.evaluate(
-        "e => [...e.querySelectorAll('.figure, button')].every((each) => "
-        "each.getBoundingClientRect().right <= e.getBoundingClientRect().right)"
-    )
-    assert foot.evaluate(
-        "e => e.scrollHeight <= e.clientHeight || e.getBoundingClientRect().bottom <= "
-        "e.parentElement.getBoundingClientRect().bottom"
-    )
+    inside, apart = page.locator(".tile-foot").first.evaluate("""foot => {
+      const parts = [...foot.querySelectorAll(".probability .figure, button")];
+      const boxes = parts.map((each) => each.getBoundingClientRect());
+      const { right, bottom } = foot.closest(".tile").getBoundingClientRect();
+      const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+      return [boxes.every((box) => box.right <= right && box.bottom <= bottom),
+        boxes.every((a, place) => boxes.slice(place + 1).every((b) => !meet(a, b)))];
+    }""")
+    assert (inside, apart) == (True, True)
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
