@@ -23,7 +23,15 @@ HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "src/openmofi/plugins/server/page"
 BUILT = PAGE.with_name("built")
 OPTIONS = (
-    *("--bundle", "--splitting", "--format=esm", "--minify", "--target=es2022", "--legal-comments=none"),
+    *(
+        "--bundle",
+        "--splitting",
+        "--format=esm",
+        "--minify",
+        "--target=es2022",
+        "--charset=utf8",
+        "--legal-comments=none",
+    ),
     *("--loader:.svg=dataurl", "--entry-names=[name]-[hash]", "--chunk-names=[name]-[hash]", "--log-level=warning"),
 )
 

@@ -89,7 +89,7 @@ def test_no_view_scrolls_sideways_on_a_phone(new_tab):
 def test_tab_goes_from_the_head_to_the_content(tab):
     page = tab.open("#/search", ".tile-text")
     seen = []
-    for _ in range(10):
+    for _ in range(11):
         page.keyboard.press("Tab")
         seen.append(page.evaluate("(e => e.getAttribute('aria-label') || e.innerText)(document.activeElement)").strip())
     assert seen == [
@@ -99,6 +99,7 @@ def test_tab_goes_from_the_head_to_the_content(tab):
         "Entities",
         "Review",
         "Map",
+        "Settings",
         "Search images",
         "Image",
         "Search",

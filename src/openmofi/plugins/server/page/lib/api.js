@@ -1,5 +1,6 @@
 /** Calls of the server. Every failure is an `ApiError` with a sentence and a hint for the user. */
 import { signal } from "./html.js";
+import { t } from "./text.js";
 
 export class ApiError extends Error {
   /**
@@ -26,10 +27,10 @@ let away = false;
 
 const LOOK_OUT_MS = 3000;
 const KIND = {
-  413: ["The file is too large.", "Make the image smaller, then try again."],
-  415: ["The file is not an image that can be read.", "JPEG, PNG, WebP and GIF are read."],
-  429: ["That were too many requests at once.", "Wait a moment, then try again."],
-  503: ["The server is busy or stopping.", "Wait a moment, then try again."],
+  413: ["error.tooLarge", "error.smaller"],
+  415: ["error.noImage", "error.formats"],
+  429: ["error.tooMany", "error.wait"],
+  503: ["error.busy", "error.wait"],
 };
 
 /**
@@ -47,13 +48,13 @@ async function call(path, options = {}, take = (response) => response.json()) {
       away = true;
       lookOut();
     }
-    throw new ApiError(0, "The server does not answer.", "It may have been stopped. Start openmofi serve, then try again.");
+    throw new ApiError(0, t("error.away"), t("error.awayHint"));
   }
   if (response.ok) return response.status === 204 ? null : take(response);
   if (response.status === 401) needsToken.value = true;
   const told = await response.json().catch(() => ({}));
-  const [message, hint] = KIND[response.status] ?? [`The server answered ${response.status}.`, "Try again."];
-  const said = typeof told.error === "string" ? told : { error: message, hint };
+  const [message, hint] = KIND[response.status] ?? ["error.status", "error.again"];
+  const said = typeof told.error === "string" ? told : { error: t(message, { status: String(response.status) }), hint: t(hint) };
   throw new ApiError(response.status, said.error, said.hint ?? "", told.request_id ?? "");
 }
 

@@ -1,16 +1,4 @@
-/** Numbers and words as people read them. */
-
-const WHOLE = new Intl.NumberFormat("en");
-
-/** @param {number} count */
-export const number = (count) => WHOLE.format(Math.round(count));
-
-/**
- * @param {number} count
- * @param {string} noun
- * @param {string} [many]
- */
-export const counted = (count, noun, many = `${noun}s`) => `${number(count)} ${Math.round(count) === 1 ? noun : many}`;
+/** Probabilities, names and texts as people read them. */
 
 /**
  * A probability in percent; the ends stay open, since no probability is certain.

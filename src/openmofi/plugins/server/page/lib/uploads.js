@@ -1,5 +1,6 @@
 /** Images that were given by drop, paste or choice: sent to the server, and shown here from memory. */
 import { api, ApiError } from "./api.js";
+import { t } from "./text.js";
 
 /** @type {Map<string, string>} token → address of the blob */
 const shown = new Map();
@@ -15,8 +16,8 @@ export const preview = (upload) => shown.get(upload);
  * @throws {ApiError}
  */
 export async function upload(file, most) {
-  const large = new ApiError(413, `${file.name || "The image"} is too large (${Math.round(file.size / 1e6)} MB).`,
-    `${most ? `At most ${Math.floor(most / 1e6)} MB are taken. ` : ""}Make the image smaller, then try again.`);
+  const large = new ApiError(413, t("upload.tooLarge", { name: file.name || t("upload.image"), megabytes: file.size / 1e6 }),
+    `${most ? `${t("upload.most", { megabytes: Math.floor(most / 1e6) })} ` : ""}${t("error.smaller")}`);
   if (most && file.size > most) throw large;
   try {
     const { upload: token } = await api.upload(file);

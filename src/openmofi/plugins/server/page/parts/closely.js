@@ -1,6 +1,7 @@
 /** PhotoSwipe, loaded when someone first looks closely. */
 import { original, thumbnail } from "../lib/api.js";
 import { title } from "../lib/format.js";
+import { t } from "../lib/text.js";
 
 /** @param {any} image an ImageRecord */
 export async function lookClosely(image) {
@@ -11,7 +12,7 @@ export async function lookClosely(image) {
     // In the dialog that is open: what lies outside of it takes no clicks.
     appendToEl: document.querySelector("dialog[open]") ?? document.body,
     showHideAnimationType: "none", bgOpacity: 0.94, zoom: true, arrowKeys: false, maxZoomLevel: 8,
-    closeTitle: "Close", zoomTitle: "Zoom", errorMsg: "The image cannot be loaded.",
+    closeTitle: t("close"), zoomTitle: t("closely.zoom"), errorMsg: t("closely.failed"),
   });
   viewer.init();
 }

@@ -1,8 +1,9 @@
 /** One image, large: what is known of it, what it may show, the images before and after it, and searching on with it. */
 import { api, original } from "../lib/api.js";
-import { marked, number, split, title } from "../lib/format.js";
+import { marked, split, title } from "../lib/format.js";
 import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { useKeys } from "../lib/keys.js";
+import { t } from "../lib/text.js";
 import { lookClosely } from "./closely.js";
 import { Dialog } from "./dialog.js";
 import { onScreen } from "./grid.js";
@@ -89,12 +90,12 @@ export function Detail({ id, known, onClose, onSearch, onStep }) {
   const turn = (by, name, icon) => html`<button class="round" aria-label=${name} title=${name} disabled=${!can(by)}
     onClick=${() => step(by)}><${Icon} name=${icon} /></button>`;
   const tools = html`<div class="steps">
-    ${place >= 0 && html`${turn(-1, "Previous image", "left")}
-      <span class="figure" role="status">${number(place + 1)} of ${number(total)}</span>${turn(1, "Next image", "right")}`}
-    <button class="round wide-only" aria-label="Keys" title="Keys" aria-expanded=${keys} onClick=${() => setKeys(!keys)}><${Icon} name="keys" /></button></div>`;
-  return html`<${Dialog} title=${image ? title(image) : "Image"} kind="wide" tools=${tools} onClose=${close}>
-    ${keys && html`<p class="keys"><kbd>←</kbd> previous <kbd>→</kbd> next <kbd>Tab</kbd> to labels and buttons
-      <kbd>?</kbd> keys <kbd>Esc</kbd> close</p>`}
+    ${place >= 0 && html`${turn(-1, t("detail.previous"), "left")}
+      <span class="figure" role="status">${t("detail.place", { place: place + 1, total })}</span>${turn(1, t("detail.next"), "right")}`}
+    <button class="round wide-only" aria-label=${t("detail.keys")} title=${t("detail.keys")} aria-expanded=${keys} onClick=${() => setKeys(!keys)}><${Icon} name="keys" /></button></div>`;
+  return html`<${Dialog} title=${image ? title(image) : t("detail.image")} kind="wide" tools=${tools} onClose=${close}>
+    ${keys && html`<p class="keys">${t("detail.keysHelp", { left: html`<kbd>←</kbd>`, right: html`<kbd>→</kbd>`,
+      tab: html`<kbd>Tab</kbd>`, help: html`<kbd>?</kbd>`, escape: html`<kbd>Esc</kbd>` })}</p>`}
     ${error ? html`<${Failure} error=${error} />` : image ? html`<${Shown} key=${id} image=${image} onSearch=${onSearch} />` : html`<${Waiting} />`}
   <//>`;
 }
@@ -122,16 +123,15 @@ function Shown({ image, onSearch }) {
     <div class="about">
       <div class="actions">
         <button class="button main" onClick=${search}><${Icon} name="search" />
-          ${choosing ? "Search with the region" : "Search like this"}</button>
+          ${choosing ? t("region.search") : t("detail.like")}</button>
         <button class="button" onClick=${() => setChoosing(!choosing)}>
-          <${Icon} name="crop" />${choosing ? "Whole image" : "Select a region"}</button>
-        <button class="button" onClick=${() => lookClosely(image)}><${Icon} name="closer" />Look closely</button>
+          <${Icon} name="crop" />${choosing ? t("region.whole") : t("region.select")}</button>
+        <button class="button" onClick=${() => lookClosely(image)}><${Icon} name="closer" />${t("detail.closely")}</button>
         <button class="button" aria-pressed=${recognising} onClick=${() => setRecognising(!recognising)}>
-          <${Icon} name="tag" />Recognise</button>
-        <a class="button" href=${original(id)} download><${Icon} name="download" />Download</a>
+          <${Icon} name="tag" />${t("detail.recognise")}</button>
+        <a class="button" href=${original(id)} download><${Icon} name="download" />${t("detail.download")}</a>
       </div>
-      ${choosing && html`<p class="faint">Drag over the image, or move the frame with the arrow keys and change its size
-        with Shift and the arrow keys.</p>`}
+      ${choosing && html`<p class="faint">${t("region.help")}</p>`}
       ${recognising && html`<${Recognition} image=${id} region=${part} verdicts=${verdicts} />`}
       <${Labels} image=${image} reading=${reading} verdicts=${verdicts} />
       ${image.text.trim() && html`<${Caption} image=${image} reading=${reading} />`}
@@ -152,17 +152,17 @@ function Caption({ image, reading }) {
       title=${[kind, detector, reason].filter(Boolean).join(" · ")}>${text}</mark>` : text;
   };
   const kinds = [...new Set(mentions.map(({ kind }) => kind).filter(Boolean))];
-  return html`<section aria-label="Text"><h3>Text</h3>
+  return html`<section aria-label=${t("detail.text")}><h3>${t("detail.text")}</h3>
     <blockquote class="caption" tabindex="0">${pieces.map(shown)}</blockquote>
-    ${kinds.length > 0 && html`<p class="faint named-in">Names in ${kinds.join(", ")}</p>`}</section>`;
+    ${kinds.length > 0 && html`<p class="faint named-in">${t("detail.namesIn", { kinds: kinds.join(", ") })}</p>`}</section>`;
 }
 
 function Facts({ image }) {
   const columns = Object.entries(image.columns).filter(([, value]) => value !== null && value !== "");
   return html`<dl class="facts">
-    ${image.width > 0 && html`<dt>Size</dt><dd>${image.width} × ${image.height}</dd>`}
-    <dt>File</dt><dd>${image.path || `${image.shard} · ${image.key}`}</dd>
-    ${/^https?:\/\//.test(image.url) && html`<dt>From</dt><dd><a href=${image.url} rel="noreferrer noopener" target="_blank">${image.url}</a></dd>`}
+    ${image.width > 0 && html`<dt>${t("detail.size")}</dt><dd>${image.width} × ${image.height}</dd>`}
+    <dt>${t("detail.file")}</dt><dd>${image.path || `${image.shard} · ${image.key}`}</dd>
+    ${/^https?:\/\//.test(image.url) && html`<dt>${t("detail.from")}</dt><dd><a href=${image.url} rel="noreferrer noopener" target="_blank">${image.url}</a></dd>`}
     ${columns.map(([name, value]) => html`<dt>${name}</dt><dd>${String(value)}</dd>`)}
   </dl>`;
 }

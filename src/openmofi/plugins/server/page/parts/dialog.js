@@ -1,6 +1,7 @@
 /** A modal dialog by the browser's own element, which keeps the focus inside and gives it back. */
 import { html, useId, useLayoutEffect, useRef } from "../lib/html.js";
 import { Icon } from "./icons.js";
+import { t } from "../lib/text.js";
 import { Spoken } from "./notice.js";
 
 /** @param {{title: string, kind?: string, tools?: any, onClose: () => void, closable?: boolean, children: any}} props */
@@ -24,7 +25,7 @@ export function Dialog({ title, kind = "", tools, onClose, closable = true, chil
       <header class="dialog-head">
         <h2 id=${id}>${title}</h2>
         ${tools}
-        ${closable && html`<button class="round" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button>`}
+        ${closable && html`<button class="round" aria-label=${t("close")} onClick=${onClose}><${Icon} name="close" /></button>`}
       </header>
       ${children}
       <${Spoken} />

@@ -1,7 +1,8 @@
 /** A text field that completes entities while one types (the combobox of the ARIA Authoring Practices). */
 import { api } from "../lib/api.js";
-import { counted, described } from "../lib/format.js";
+import { described } from "../lib/format.js";
 import { html, useEffect, useId, useLayoutEffect, useRef, useState } from "../lib/html.js";
+import { t } from "../lib/text.js";
 
 const PAUSE_MS = 130;
 const MOST = 8;
@@ -86,13 +87,13 @@ export function EntityBox({ label, placeholder = "", value = "", onEntity, onTex
       aria-controls=${`${id}-list`} aria-activedescendant=${shown && chosen >= 0 ? `${id}-${chosen}` : undefined}
       onInput=${(event) => { setText(event.currentTarget.value); setOpen(true); onInput?.(event.currentTarget.value); }}
       onKeyDown=${onKeyDown} />
-    <ul id=${`${id}-list`} role="listbox" aria-label="Entities" class="options" hidden=${!shown}>
+    <ul id=${`${id}-list`} role="listbox" aria-label=${t("view.entities")} class="options" hidden=${!shown}>
       ${options.map((entity, place) => html`<li key=${entity.id} id=${`${id}-${place}`} role="option"
           aria-selected=${place === chosen ? "true" : "false"} tabindex="-1"
           onPointerDown=${(event) => event.preventDefault()} onClick=${() => take(entity)}>
         <span class="option-name">${entity.name}</span>
         <span class="option-about">${[via(entity, text), described(entity)].filter(Boolean).join(" · ")}</span>
-        <span class="option-count">${entity.images > 0 && counted(entity.images, "image")}</span>
+        <span class="option-count">${entity.images > 0 && t("images", { count: entity.images })}</span>
       </li>`)}
     </ul>
   </div>`;

@@ -2,12 +2,17 @@
 import { title } from "../lib/format.js";
 import { html, signal, useEffect, useLayoutEffect, useRef, useState } from "../lib/html.js";
 import { scrolled } from "../lib/route.js";
+import { tileWidth } from "../lib/settings.js";
+import { t } from "../lib/text.js";
 import { SelectionBar, useSelection } from "./selection.js";
 
 /** What the viewer steps through: the list of the grid that is shown, and `move`, which goes to a place in it. */
 export const onScreen = signal(null);
 
 const GAP = 12;
+const TILE = 168;
+/** Wider tiles than this are one to a row on a phone, others two. */
+const WIDE = 200;
 const ROWS_BEYOND = 2;
 // Browsers stop at about 17 (Firefox) to 33 million pixels.
 const TALLEST = 16_000_000;
@@ -17,7 +22,7 @@ const TALLEST = 16_000_000;
  * @param {{width: number, total: number, end: number | null, least: number, foot: number, bar: number}} given
  */
 export function layout({ width, total, end, least, foot, bar }) {
-  const columns = Math.max(width < 520 ? 2 : 1, Math.floor((width + GAP) / (least + GAP)));
+  const columns = Math.max(width < 520 && least < WIDE ? 2 : 1, Math.floor((width + GAP) / (least + GAP)));
   const side = Math.floor((width - GAP * (columns - 1)) / columns);
   const step = side + foot + GAP;
   const shown = Math.min(total, Math.floor(TALLEST / step) * columns);
@@ -51,10 +56,9 @@ export function layout({ width, total, end, least, foot, bar }) {
  * @param {(item: any, key: string) => void} [props.onKey] keys that the grid does not use itself
  * @param {string} [props.entity] that the images may show, which a selection of them is judged for
  * @param {number[]} [props.picked] ids of images that are selected at first
- * @param {number} [props.least] width of a tile, px
  * @param {number} [props.foot] height below the image, px
  */
-export function Grid({ label, list, tile, end = null, bar = null, onKey, entity = "", picked = [], least = 168, foot = 64 }) {
+export function Grid({ label, list, tile, end = null, bar = null, onKey, entity = "", picked = [], foot = 64 }) {
   const element = useRef(null);
   const [width, setWidth] = useState(0);
   const [view, setView] = useState({ top: 0, height: innerHeight });
@@ -90,6 +94,7 @@ export function Grid({ label, list, tile, end = null, bar = null, onKey, entity 
     };
   }, []);
 
+  const least = tileWidth(TILE);
   const plan = layout({ width: width || 320, total, end, least, foot, bar: width < 620 ? 128 : 84 });
   const first = Math.max(0, plan.rowAt(Math.max(0, view.top)) - ROWS_BEYOND);
   const last = Math.min(plan.rows - 1, plan.rowAt(Math.max(0, view.top + view.height)) + ROWS_BEYOND);
@@ -105,6 +110,14 @@ export function Grid({ label, list, tile, end = null, bar = null, onKey, entity 
       focusing.current = false;
       button.focus({ preventScroll: true });
     }
+  });
+
+  // Where the tiles' size is changed, what was at the top stays there.
+  const before = useRef({ least, place: 0 });
+  useLayoutEffect(() => {
+    if (before.current.least === least) before.current.place = plan.rows ? plan.places(plan.rowAt(Math.max(0, view.top)))[0] : 0;
+    else if (view.top > 0) scrollBy(0, element.current.getBoundingClientRect().top + plan.top(plan.rowOf(before.current.place)));
+    before.current.least = least;
   });
 
   // Back at a view that was left, where it was left.
@@ -152,7 +165,7 @@ export function Grid({ label, list, tile, end = null, bar = null, onKey, entity 
             height: `${plan.step - GAP}px`, "--side": `${plan.side}px` }}
           onFocusIn=${() => { if (place !== active) setActive(place); }}>
         ${item ? tile(item, place, place === stop) : html`<div class="tile blank"><div class="tile-open" /></div>`}
-        ${item && html`<input type="checkbox" class="pick-tile" aria-label=${`Select ${title(image)}`} tabindex=${place === stop ? 0 : -1}
+        ${item && html`<input type="checkbox" class="pick-tile" aria-label=${t("grid.select", { name: title(image) })} tabindex=${place === stop ? 0 : -1}
           checked=${selection.ids.has(image.id)} onMouseDown=${(event) => { if (event.shiftKey) event.preventDefault(); }}
           onClick=${(event) => selection.pick(place, event.shiftKey)} />`}
       </div>`);
@@ -162,7 +175,6 @@ export function Grid({ label, list, tile, end = null, bar = null, onKey, entity 
     ${end !== null && html`<div class="grid-bar" style=${{ transform: `translateY(${plan.barTop}px)` }}>${bar}</div>`}
     <div role="list" aria-label=${label} aria-busy=${list.busy} onKeyDown=${onKeyDown}>${tiles}</div>
   </div>
-  ${plan.shown < total && html`<p class="faint center">The page ends at ${plan.shown} of ${total} images. Narrow the
-    query to see the rest.</p>`}
+  ${plan.shown < total && html`<p class="faint center">${t("grid.end", { shown: plan.shown, total })}</p>`}
   <${SelectionBar} selection=${selection} entity=${entity} onEmpty=${() => move(now.current)} />`;
 }

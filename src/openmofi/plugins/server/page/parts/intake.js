@@ -1,5 +1,6 @@
 /** Takes images by drop anywhere on the page, by paste, and by choice. */
 import { html, useEffect, useRef, useState } from "../lib/html.js";
+import { t } from "../lib/text.js";
 import { filesOf } from "../lib/uploads.js";
 import { Icon } from "./icons.js";
 
@@ -32,16 +33,16 @@ export function DropAnywhere({ onFiles }) {
     Object.entries(all).forEach(([name, listener]) => addEventListener(name, listener));
     return () => Object.entries(all).forEach(([name, listener]) => removeEventListener(name, listener));
   }, []);
-  return over && html`<div class="drop" aria-hidden="true"><p>Drop the image to search with it</p></div>`;
+  return over && html`<div class="drop" aria-hidden="true"><p>${t("intake.drop")}</p></div>`;
 }
 
 /** @param {{onFiles: (files: File[]) => void}} props */
 export function PickImage({ onFiles }) {
   const input = useRef(null);
   return html`<button type="button" class="button pick" onClick=${() => input.current.click()}>
-      <${Icon} name="image" />Image
+      <${Icon} name="image" />${t("intake.image")}
     </button>
-    <input ref=${input} type="file" accept="image/*" hidden tabindex="-1" aria-label="Image to search with" onChange=${(event) => {
+    <input ref=${input} type="file" accept="image/*" hidden tabindex="-1" aria-label=${t("intake.pick")} onChange=${(event) => {
       const files = [...event.currentTarget.files];
       event.currentTarget.value = "";
       if (files.length) onFiles(files);

@@ -1,8 +1,9 @@
 /** The labels of an image: why each was believed, and what people say of it. */
-import { counted, percent } from "../lib/format.js";
+import { percent } from "../lib/format.js";
 import { html, useEffect, useState } from "../lib/html.js";
 import { learn, names, wantName } from "../lib/known.js";
 import { href } from "../lib/route.js";
+import { t } from "../lib/text.js";
 import { EntityBox } from "./entitybox.js";
 import { Icon } from "./icons.js";
 import { Failure } from "./notice.js";
@@ -10,8 +11,7 @@ import { Probability } from "./probability.js";
 import { VerdictButtons } from "./verdict.js";
 
 const FEW = 3;
-const REASONS = { below_threshold: "below the threshold", sibling_preferred: "a similar entity is likelier",
-  beyond_top_k: "other labels of this image are likelier" };
+const REASONS = { below_threshold: "why.threshold", sibling_preferred: "why.sibling", beyond_top_k: "why.beyond" };
 
 /**
  * Labels and what people added, then candidates; each with its candidate in the reading where there is one.
@@ -36,15 +36,15 @@ function rowsOf(image, reading, said) {
 function why(candidate, reading) {
   const { prior, link_score: link, image_score: score, reason } = candidate;
   const mention = reading.mentions[candidate.mention];
-  const shares = [prior !== null && `means this in ${percent(prior)} of its uses`,
-    link !== null && link >= 0 && link <= 1 && `${percent(link)} with the rest of the text`].filter(Boolean).join(", ");
+  const shares = [prior !== null && t("why.prior", { share: percent(prior) }),
+    link !== null && link >= 0 && link <= 1 && t("why.link", { share: percent(link) })].filter(Boolean).join(", ");
   const scored = reading.candidates.filter((each) => each.image_score !== null);
   const same = scored.filter((each) => each.mention === candidate.mention);
   const rivals = same.length > 1 ? same : scored;
   const best = rivals.reduce((a, b) => (b.image_score > a.image_score ? b : a), candidate);
   const seen = score !== null && rivals.length > 1 && (best.entity === candidate.entity
-    ? `of ${counted(rivals.length, "candidate")} the image is closest to this one` : `the image is closer to ${best.name}`);
-  return [mention && `“${mention.surface}”${mention.kind ? ` (${mention.kind})` : ""} ${shares}`.trim(), seen, REASONS[reason]]
+    ? t("why.closest", { count: rivals.length }) : t("why.closer", { name: best.name }));
+  return [mention && `${t("why.quoted", { text: mention.surface })}${mention.kind ? ` (${mention.kind})` : ""} ${shares}`.trim(), seen, REASONS[reason] && t(REASONS[reason])]
     .filter(Boolean).join("; ");
 }
 
@@ -60,17 +60,17 @@ export function Labels({ image, reading, verdicts }) {
     learn([entity]);
     verdicts.give(entity, "y", false);
   };
-  return html`<section aria-label="Labels"><h3>Labels</h3>
+  return html`<section aria-label=${t("labels.title")}><h3>${t("labels.title")}</h3>
     ${verdicts.error && html`<${Failure} error=${verdicts.error} />`}
     <ul class="label-list">${shown.map((row) => html`<li key=${row.entity} class=${row.accepted || row.probability === null ? "" : "candidate"}>
       <div class="recognised"><a href=${href(["entity", row.entity])} title=${row.description}>${row.name}</a>
-        ${row.probability === null ? html`<span class="faint">${row.by ? `said by ${row.by}` : "said by a person"}</span>` : html`<${Probability} value=${row.probability} />`}
+        ${row.probability === null ? html`<span class="faint">${row.by ? t("labels.saidBy", { name: row.by }) : t("labels.saidByPerson")}</span>` : html`<${Probability} value=${row.probability} />`}
         <${VerdictButtons} entity=${{ id: row.entity, name: row.name }} verdicts=${verdicts} /></div>
       ${row.candidate && html`<p class="faint">${why(row.candidate, reading)}</p>`}</li>`)}</ul>
-    ${!rows.length && html`<p class="faint">It has none.</p>`}
+    ${!rows.length && html`<p class="faint">${t("labels.none")}</p>`}
     <p class="actions">
-      ${rows.length > shown.length && html`<button class="link" onClick=${() => setAll(true)}>and ${counted(rows.length - shown.length, "candidate")} more</button>`}
-      ${!adding && html`<button class="button small" onClick=${() => setAdding(true)}><${Icon} name="plus" />Add a label</button>`}</p>
-    ${adding && html`<${EntityBox} label="It also shows" placeholder="name of an entity" focused onEntity=${add} />`}
+      ${rows.length > shown.length && html`<button class="link" onClick=${() => setAll(true)}>${t("labels.more", { count: rows.length - shown.length })}</button>`}
+      ${!adding && html`<button class="button small" onClick=${() => setAdding(true)}><${Icon} name="plus" />${t("labels.add")}</button>`}</p>
+    ${adding && html`<${EntityBox} label=${t("labels.also")} placeholder=${t("entityName")} focused onEntity=${add} />`}
   </section>`;
 }

@@ -1,6 +1,7 @@
 /** What the first look does not need: one file, fetched when somebody first moves, or when something of it is shown. */
 import { ApiError } from "../lib/api.js";
 import { html, signal, useEffect } from "../lib/html.js";
+import { t } from "../lib/text.js";
 import { Failure, Waiting } from "./notice.js";
 
 const held = signal(null);
@@ -10,8 +11,7 @@ function load() {
   if (held.value) return;
   failed.value = null;
   import("../views/later.js").then((found) => { held.value = found; }, () => {
-    failed.value = new ApiError(0, "A part of the page cannot be loaded.",
-      "The server may have been stopped, or is of another version now: load the page again.");
+    failed.value = new ApiError(0, t("later.failed"), t("later.hint"));
   });
 }
 

@@ -1,6 +1,7 @@
 /** What the page says where there is nothing to show, where something failed, and what is read out aloud. */
 import { ApiError } from "../lib/api.js";
 import { html, signal } from "../lib/html.js";
+import { t } from "../lib/text.js";
 
 /** The sentence that screen readers are told next. */
 export const spoken = signal("");
@@ -21,12 +22,12 @@ export function Failure({ error, retry }) {
   return html`<div class="notice failure" role="alert">
     <h2>${error.message}</h2>
     ${hint && html`<p>${hint}</p>`}
-    ${retry && !FOR_GOOD.includes(status) && html`<button class="button" onClick=${retry}>Try again</button>`}
-    ${status >= 500 && request && html`<p class="faint">The server's log has it as request ${request}</p>`}
+    ${retry && !FOR_GOOD.includes(status) && html`<button class="button" onClick=${retry}>${t("again")}</button>`}
+    ${status >= 500 && request && html`<p class="faint">${t("notice.log", { request })}</p>`}
   </div>`;
 }
 
 /** @param {{title: string, children?: any}} props */
 export const Empty = ({ title, children }) => html`<div class="notice"><h2>${title}</h2>${children}</div>`;
 
-export const Waiting = ({ what = "Loading" }) => html`<p class="waiting" role="status">${what} …</p>`;
+export const Waiting = ({ what = t("wait.loading") }) => html`<p class="waiting" role="status">${what} …</p>`;

@@ -3,6 +3,7 @@ import { api } from "../lib/api.js";
 import { percent } from "../lib/format.js";
 import { html, useEffect, useState } from "../lib/html.js";
 import { href } from "../lib/route.js";
+import { t } from "../lib/text.js";
 import { Failure, Waiting } from "./notice.js";
 import { Probability } from "./probability.js";
 import { Thumbnail } from "./tile.js";
@@ -29,10 +30,10 @@ export function Recognition({ image, upload, region, verdicts }) {
     return () => { current = false; };
   }, [image, upload, region?.join(), turn]);
   if (error) return html`<${Failure} error=${error} retry=${() => setTurn(turn + 1)} />`;
-  if (!answer) return html`<${Waiting} what="Recognising" />`;
+  if (!answer) return html`<${Waiting} what=${t("wait.recognising")} />`;
   const likely = answer.entities.filter(({ probability }, place) => all || !place || (probability ?? 1) >= LIKELY);
   const fewer = answer.entities.length - likely.length;
-  return html`<section class="recognition" aria-label="What it may show">
+  return html`<section class="recognition" aria-label=${t("recognition.title")}>
     ${answer.note && html`<p class="note">${answer.note}</p>`}
     ${answer.uncalibrated && html`<p class="faint why">${answer.uncalibrated}</p>`}
     <ol>${likely.map((found) => html`<li key=${found.entity.id}>
@@ -42,15 +43,15 @@ export function Recognition({ image, upload, region, verdicts }) {
         ${verdicts && html`<${VerdictButtons} entity=${found.entity} verdicts=${verdicts} />`}
       </div>
       ${found.entity.description && html`<p class="faint">${found.entity.description}</p>`}
-      ${found.evidence.length > 0 && html`<div class="evidence" role="group" aria-label=${`Labelled ${found.entity.name}, and near`}>
+      ${found.evidence.length > 0 && html`<div class="evidence" role="group" aria-label=${t("recognition.near", { name: found.entity.name })}>
         ${found.evidence.map(([near]) => html`<span key=${near.id} class="small-image">
           <${Thumbnail} image=${near} /></span>`)}</div>`}
-      ${found.siblings.length > 0 && html`<p class="faint">or ${found.siblings.map((other, place) => html`${place ? ", " : ""}
-        <a href=${href(["entity", other.id])} title=${other.description}>${other.name}</a>`)}</p>`}
+      ${found.siblings.length > 0 && html`<p class="faint">${t("recognition.or", { names: found.siblings.map((other, place) => html`${place ? ", " : ""}
+        <a href=${href(["entity", other.id])} title=${other.description}>${other.name}</a>`) })}</p>`}
     </li>`)}</ol>
-    ${fewer > 0 && html`<p><button class="link" onClick=${() => setAll(true)}>and ${fewer} below ${percent(LIKELY)}</button></p>`}
+    ${fewer > 0 && html`<p><button class="link" onClick=${() => setAll(true)}>${t("recognition.fewer", { count: fewer, share: percent(LIKELY) })}</button></p>`}
     ${answer.unnamed !== null && html`<div class="recognised none">
-      <span>none of what the labels name</span>
+      <span>${t("recognition.none")}</span>
       <${Probability} value=${answer.unnamed} />
     </div>`}
   </section>`;

@@ -1,6 +1,7 @@
 /** Choosing a part of the image that lies below, by pointer or by keys. */
 import { percent } from "../lib/format.js";
 import { html, useRef } from "../lib/html.js";
+import { t } from "../lib/text.js";
 import { say } from "./notice.js";
 
 const STEP = 0.02;
@@ -10,7 +11,7 @@ const rounded = (value) => between(Number(value.toFixed(4)), 0, 1);
 
 /** @param {number[]} region */
 const described = ([left, top, right, bottom]) =>
-  `from ${percent(left)} to ${percent(right)} across, ${percent(top)} to ${percent(bottom)} down`;
+  t("region.where", { left: percent(left), right: percent(right), top: percent(top), bottom: percent(bottom) });
 
 /**
  * @param {object} props
@@ -57,8 +58,8 @@ export function RegionPicker({ region, onRegion, onDone }) {
         start.current = at(event);
       }}
       onPointerMove=${drag} onPointerUp=${stop} onPointerCancel=${stop}>
-    <div class="region" role="application" tabindex="0" aria-roledescription="region"
-      aria-label=${`Region ${described([left, top, right, bottom])}. Arrow keys move it, Shift and arrow keys change its size, Enter searches.`}
+    <div class="region" role="application" tabindex="0" aria-roledescription=${t("region.role")}
+      aria-label=${t("region.name", { where: described([left, top, right, bottom]) })}
       onKeyDown=${onKeyDown}
       style=${{ left: `${left * 100}%`, top: `${top * 100}%`, width: `${(right - left) * 100}%`,
         height: `${(bottom - top) * 100}%` }} />

@@ -2,6 +2,8 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib/html.js";
 import { painterOf } from "../lib/paint.js";
 import { bounded, corners, moved, nearest, placeOf, planned, scale, toPixels, toPlane, whole, zoomed } from "../lib/plane.js";
+import { theme } from "../lib/settings.js";
+import { t } from "../lib/text.js";
 import { Icon } from "./icons.js";
 import { say } from "./notice.js";
 import { Thumbnail } from "./tile.js";
@@ -126,6 +128,7 @@ export function Scatter({ plane, tiles, turn, style, frame, onFrame, lasso, mark
   const fingers = useRef(new Map());
   const size = () => ({ width: canvas.current.clientWidth, height: canvas.current.clientHeight, bounds: plane.bounds });
   const radius = Math.min(7, (plane.images > 20_000 ? 2 : plane.images > 2_000 ? 3.6 : 6.4) * Math.sqrt(frame.zoom));
+  theme.value; // of which the colours are
   const look = canvas.current && style(canvas.current);
 
   useLayoutEffect(() => {
@@ -153,8 +156,6 @@ export function Scatter({ plane, tiles, turn, style, frame, onFrame, lasso, mark
     again();
     const observer = new ResizeObserver(again);
     observer.observe(listening);
-    const dark = matchMedia("(prefers-color-scheme: dark)");
-    dark.addEventListener("change", again);
     // Preact's listeners for wheels are passive: the page would scroll.
     const wheel = (event) => {
       event.preventDefault();
@@ -172,7 +173,6 @@ export function Scatter({ plane, tiles, turn, style, frame, onFrame, lasso, mark
     listening.addEventListener("webglcontextrestored", back);
     return () => {
       observer.disconnect();
-      dark.removeEventListener("change", again);
       listening.removeEventListener("wheel", wheel);
       listening.removeEventListener("webglcontextlost", lost);
       listening.removeEventListener("webglcontextrestored", back);
@@ -248,13 +248,13 @@ export function Scatter({ plane, tiles, turn, style, frame, onFrame, lasso, mark
   const put = ([x, y]) => ({ transform: `translate(${x}px, ${y}px)` });
   const outline = measured && (path ?? lasso)?.map((corner) => at(corner).map((value) => value.toFixed(1)).join()).join(" ");
   return html`<div class="map-frame">
-    <div class="map-tools" role="group" aria-label="Map">
-      <button class="button" aria-pressed=${lassoing} onClick=${() => setLassoing(!lassoing)}><${Icon} name="lasso" />Lasso</button>
-      ${zoom(ZOOM, "Zoom in", "+")}${zoom(1 / ZOOM, "Zoom out", "−")}${zoom(0, "Show all", "All")}
+    <div class="map-tools" role="group" aria-label=${t("view.map")}>
+      <button class="button" aria-pressed=${lassoing} onClick=${() => setLassoing(!lassoing)}><${Icon} name="lasso" />${t("map.lasso")}</button>
+      ${zoom(ZOOM, t("map.zoomIn"), "+")}${zoom(1 / ZOOM, t("map.zoomOut"), "−")}${zoom(0, t("map.showAll"), t("map.all"))}
     </div>
-    <canvas ref=${canvas} class=${lassoing ? "drawing" : ""} tabindex="0" role="application" aria-roledescription="map"
+    <canvas ref=${canvas} class=${lassoing ? "drawing" : ""} tabindex="0" role="application" aria-roledescription=${t("map.role")}
       data-zoom=${frame.zoom.toFixed(2)} data-centre=${`${Math.round(frame.x)},${Math.round(frame.y)}`}
-      aria-label="Map of the collection. Arrow keys move it, plus and minus zoom, 0 shows all, Enter chooses the images in view. Its areas are listed below."
+      aria-label=${t("map.help")}
       onPointerDown=${down} onPointerMove=${move} onPointerUp=${up} onPointerCancel=${cancel}
       onPointerLeave=${() => setPointed(null)} onKeyDown=${keys} />
     ${measured && html`<div class="map-over" aria-hidden="true">

@@ -1,15 +1,15 @@
 /** Images chosen in a grid, and the bar of what is done with all of them at once. */
 import { api } from "../lib/api.js";
-import { counted, number } from "../lib/format.js";
 import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { useKeys } from "../lib/keys.js";
 import { learn, names, wantName } from "../lib/known.js";
 import { href } from "../lib/route.js";
+import { t } from "../lib/text.js";
 import { AT_ONCE, judge, takeBack } from "../views/review/verdicts.js";
 import { EntityBox } from "./entitybox.js";
 import { Icon } from "./icons.js";
 import { Failure, say } from "./notice.js";
-import { SAID } from "./verdict.js";
+import { wordOf } from "./verdict.js";
 
 const MOST_LINKED = 500;
 
@@ -38,7 +38,7 @@ export function useSelection(list, end, picked) {
   const idAt = (place) => (list.at(place)?.image ?? list.at(place))?.id;
   const take = (next, missing = 0) => {
     setIds(next);
-    say(`${number(next.size)} selected.${missing ? ` ${counted(missing, "image")} between them ${missing === 1 ? "is" : "are"} not loaded.` : ""}`);
+    say(`${t("selection.count", { count: next.size })}.${missing ? ` ${t("selection.missing", { count: missing })}` : ""}`);
   };
   const pick = (place, range = false) => {
     const on = !ids.has(idAt(place));
@@ -114,7 +114,7 @@ export function SelectionBar({ selection, entity, onEmpty }) {
   };
   const give = (value, { id, name }) => act(async () => {
     const verdicts = await judgeAll(chosen, id, value);
-    const sentence = `${counted(verdicts.length, "image")}: ${name} is ${SAID[value]}.`;
+    const sentence = t("selection.judged", { count: verdicts.length, name, said: wordOf(value) });
     selection.clear();
     setDone({ verdicts, sentence });
     say(sentence);
@@ -123,7 +123,7 @@ export function SelectionBar({ selection, entity, onEmpty }) {
   const undo = () => act(async () => {
     await takeBack(done.verdicts);
     setDone(null);
-    say(`${counted(done.verdicts.length, "verdict")} taken back.`);
+    say(t("selection.undone", { count: done.verdicts.length }));
     onEmpty();
   });
   const clear = () => {
@@ -134,7 +134,7 @@ export function SelectionBar({ selection, entity, onEmpty }) {
   const copy = () => act(async () => {
     const address = new URL(href(["images"], { ids: chosen.join(",") }), location.href).href;
     // Browsers let a page write there only on https and on this machine.
-    await navigator.clipboard?.writeText(address).then(() => say("The link was copied."), () => {});
+    await navigator.clipboard?.writeText(address).then(() => say(t("selection.copied")), () => {});
     setLink(address);
   });
   useKeys((event) => {
@@ -149,22 +149,22 @@ export function SelectionBar({ selection, entity, onEmpty }) {
   const named = { id: entity, name: names.value[entity] ?? entity };
   const button = (name, icon, onClick) => html`<button class="button" disabled=${busy} onClick=${onClick}>
     <${Icon} name=${icon} /><span class="named">${name}</span></button>`;
-  return html`<div class="selection" role="region" aria-label="Selection">
+  return html`<div class="selection" role="region" aria-label=${t("selection.title")}>
     ${error && html`<${Failure} error=${error} />`}
-    ${ids.size > 0 ? html`<strong>${number(ids.size)} selected</strong>
-      ${entity && html`<span class="actions" role="group" aria-label=${`Do they show ${named.name}?`}><span class="faint">${named.name}:</span>
-        ${button("Right", "check", () => give("y", named))}${button("Wrong", "close", () => give("n", named))}</span>`}
-      ${naming ? html`<${EntityBox} label="Label as" placeholder="label as …" focused
+    ${ids.size > 0 ? html`<strong>${t("selection.count", { count: ids.size })}</strong>
+      ${entity && html`<span class="actions" role="group" aria-label=${t("selection.ask", { name: named.name })}><span class="faint">${named.name}:</span>
+        ${button(t("selection.right"), "check", () => give("y", named))}${button(t("selection.wrong"), "close", () => give("n", named))}</span>`}
+      ${naming ? html`<${EntityBox} label=${t("selection.as")} placeholder=${t("selection.asPlaceholder")} focused
           onEntity=${(other) => { learn([other]); give("y", other); }} />`
-        : button("Label as …", "tag", () => setNaming(true))}
-      ${["parquet", "csv"].map((kind) => html`<button key=${kind} class="button export" disabled=${busy} title="keys with labels, as a file"
+        : button(t("selection.asButton"), "tag", () => setNaming(true))}
+      ${["parquet", "csv"].map((kind) => html`<button key=${kind} class="button export" disabled=${busy} title=${t("selection.file")}
         onClick=${() => act(async () => save(await api.labelsFile(kind, chosen), `labels.${kind}`))}>
         <${Icon} name="download" />${{ parquet: "Parquet", csv: "CSV" }[kind]}</button>`)}
-      ${link ? html`<input class="link-field" type="text" readonly aria-label="Link to these images" value=${link}
+      ${link ? html`<input class="link-field" type="text" readonly aria-label=${t("selection.link")} value=${link}
           onFocus=${(event) => event.currentTarget.select()} />`
-        : ids.size <= MOST_LINKED && button("Copy link", "link", copy)}
-      ${button("Clear", "close", clear)}`
-      : html`${done && html`<strong>${done.sentence}</strong>${button("Undo", "undo", undo)}`}
-        ${button("Close", "close", () => { setDone(null); setError(null); onEmpty(); })}`}
+        : ids.size <= MOST_LINKED && button(t("selection.copy"), "link", copy)}
+      ${button(t("selection.clear"), "close", clear)}`
+      : html`${done && html`<strong>${done.sentence}</strong>${button(t("undo"), "undo", undo)}`}
+        ${button(t("close"), "close", () => { setDone(null); setError(null); onEmpty(); })}`}
   </div>`;
 }

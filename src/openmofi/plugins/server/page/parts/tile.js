@@ -2,6 +2,7 @@
 import { answering, thumbnail } from "../lib/api.js";
 import { title } from "../lib/format.js";
 import { html, useEffect, useState } from "../lib/html.js";
+import { t } from "../lib/text.js";
 import { Icon } from "./icons.js";
 
 /** @param {{image: {id: number, text: string, key: string}, onGone?: () => void}} props */
@@ -9,7 +10,7 @@ export function Thumbnail({ image, onGone }) {
   const [gone, setGone] = useState(false);
   // A server that was away may have it now.
   useEffect(() => setGone(false), [answering.value]);
-  if (gone) return html`<span class="gone"><${Icon} name="image" /><span>cannot be shown</span></span>`;
+  if (gone) return html`<span class="gone"><${Icon} name="image" /><span>${t("tile.gone")}</span></span>`;
   return html`<img src=${thumbnail(image)} alt="" decoding="async" draggable=${false} onError=${() => { setGone(true); onGone?.(); }} />`;
 }
 

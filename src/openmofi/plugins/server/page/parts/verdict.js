@@ -3,10 +3,13 @@ import { api } from "../lib/api.js";
 import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { reviewer } from "../views/review/reviewer.js";
 import { judge, takeBack } from "../views/review/verdicts.js";
+import { t } from "../lib/text.js";
 import { Icon } from "./icons.js";
 import { say } from "./notice.js";
 
-export const SAID = { y: "right", n: "wrong", u: "unsure" };
+const WORDS = { y: "said.right", n: "said.wrong", u: "said.unsure" };
+/** What a verdict says, in a word; "" for none. @param {string} [verdict] */
+export const wordOf = (verdict) => WORDS[verdict] ? t(WORDS[verdict]) : "";
 
 /**
  * @typedef {object} Verdicts
@@ -43,7 +46,7 @@ export function useVerdicts(image) {
     if (again) await takeBack([before.id]);
     else await judge([{ image, entity: entity.id, value }]);
     await read();
-    say(again ? `${entity.name}: taken back.` : `${entity.name}: you said ${SAID[value]}.`);
+    say(again ? t("verdict.undone", { name: entity.name }) : t("verdict.given", { name: entity.name, said: wordOf(value) }));
   });
   return { said, give, error };
 }
@@ -51,11 +54,11 @@ export function useVerdicts(image) {
 /** @param {{entity: {id: string, name: string}, verdicts: Verdicts}} props */
 export function VerdictButtons({ entity, verdicts }) {
   const given = verdicts.said.get(entity.id);
-  const by = given ? ` (${given.who ? `${given.who} said so` : "said so"})` : "";
+  const title = (said, who) => who ? t("verdict.sameBy", { said, who }) : t("verdict.same", { said });
   const button = (value, kind, icon) => html`<button type="button" class=${`thumb ${kind}`}
-    aria-pressed=${given?.verdict === value} aria-label=${`${entity.name} is ${SAID[value]}`}
-    title=${`${SAID[value]}${given?.verdict === value ? by : ""}`} onClick=${() => verdicts.give(entity, value)}><${Icon} name=${icon} /></button>`;
-  return html`<span class="thumbs" role="group" aria-label=${`Does it show ${entity.name}?`}>
-    ${given?.verdict === "u" && html`<span class="said u">${SAID.u}</span>`}
+    aria-pressed=${given?.verdict === value} aria-label=${t("verdict.is", { name: entity.name, said: wordOf(value) })}
+    title=${given?.verdict === value ? title(wordOf(value), given.who) : wordOf(value)} onClick=${() => verdicts.give(entity, value)}><${Icon} name=${icon} /></button>`;
+  return html`<span class="thumbs" role="group" aria-label=${t("verdict.ask", { name: entity.name })}>
+    ${given?.verdict === "u" && html`<span class="said u">${wordOf("u")}</span>`}
     ${button("y", "more", "check")}${button("n", "less", "close")}</span>`;
 }

@@ -1,10 +1,10 @@
 /** Images that a link or the map chooses, in a grid. */
 import { api } from "../lib/api.js";
-import { counted } from "../lib/format.js";
 import { html, useState } from "../lib/html.js";
 import { usePages } from "../lib/pages.js";
 import { NOTHING, writeQuery } from "../lib/query.js";
 import { go, href, leave, route } from "../lib/route.js";
+import { t } from "../lib/text.js";
 import { Detail } from "../parts/detail.js";
 import { Grid } from "../parts/grid.js";
 import { Empty, Failure, Waiting } from "../parts/notice.js";
@@ -15,11 +15,11 @@ export function Chosen({ ids, picked = false, onOpen }) {
   const list = usePages(async (offset, limit, signal) => {
     const asked = ids.slice(offset, offset + limit);
     const found = new Map(asked.length ? (await api.images(asked, signal)).map((image) => [image.id, image]) : []);
-    return { items: asked.map((id) => found.get(id) ?? { id, key: "no longer in the index", text: "", labels: [] }), total: ids.length };
+    return { items: asked.map((id) => found.get(id) ?? { id, key: t("chosen.gone"), text: "", labels: [] }), total: ids.length };
   }, "");
   if (list.error) return html`<${Failure} error=${list.error} retry=${() => list.retry()} />`;
   if (list.total === null) return html`<${Waiting} />`;
-  return html`<${Grid} label="Chosen images" list=${list} picked=${picked ? ids : []}
+  return html`<${Grid} label=${t("chosen.title")} list=${list} picked=${picked ? ids : []}
     tile=${(image, place, active) => html`<${Tile} image=${image} active=${active} onOpen=${() => onOpen(image)}>
       <p class="tile-label faint">${image.labels.find((label) => label.accepted)?.name}</p><//>`} />`;
 }
@@ -50,8 +50,8 @@ export function Images() {
   const given = route.value.params.get("ids") ?? "";
   const ids = [...new Set(given.split(",").map(Number).filter((id) => Number.isInteger(id) && id > 0))];
   const { open, detail } = useShown(["images"]);
-  return html`<h1>${counted(ids.length, "image")}</h1>
+  return html`<h1>${t("images", { count: ids.length })}</h1>
     ${ids.length ? html`<${Chosen} key=${given} ids=${ids} onOpen=${(image) => open(image.id, image)} />`
-      : html`<${Empty} title="The address names no image"><p><a href="#/search">Go to the search</a></p><//>`}
+      : html`<${Empty} title=${t("chosen.none")}><p><a href="#/search">${t("app.toSearch")}</a></p><//>`}
     ${detail}`;
 }

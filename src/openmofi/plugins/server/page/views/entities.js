@@ -1,9 +1,10 @@
 /** Entities of the index: found by name or type, those with most images first. */
 import { api } from "../lib/api.js";
-import { counted, described } from "../lib/format.js";
+import { described } from "../lib/format.js";
 import { html, useEffect, useState } from "../lib/html.js";
 import { learn } from "../lib/known.js";
 import { go, href, route } from "../lib/route.js";
+import { t } from "../lib/text.js";
 import { Empty, Failure, say, Waiting } from "../parts/notice.js";
 
 const PAGE = 60;
@@ -31,7 +32,7 @@ export function EntityList({ path, target, tail }) {
         setEntities(rows);
         setMore(rows.length === PAGE);
         setError(null);
-        if (prefix || type) say(rows.length === PAGE ? `${PAGE} or more entities.` : counted(rows.length, "entity", "entities"));
+        if (prefix || type) say(t(rows.length === PAGE ? "entities.least" : "entities", { count: rows.length }));
       } catch (failed) {
         if (failed.name !== "AbortError") setError(failed);
       }
@@ -50,27 +51,27 @@ export function EntityList({ path, target, tail }) {
   };
   return html`
     <form class="entity-filters" role="search" onSubmit=${(event) => event.preventDefault()}>
-      <label class="field"><span>Name begins with</span><input type="text" value=${prefix} autocomplete="off"
+      <label class="field"><span>${t("entities.prefix")}</span><input type="text" value=${prefix} autocomplete="off"
         onInput=${(event) => set({ prefix: event.currentTarget.value })} /></label>
-      <label class="field"><span>Type</span><input type="text" value=${type} autocomplete="off"
+      <label class="field"><span>${t("type")}</span><input type="text" value=${type} autocomplete="off"
         onInput=${(event) => set({ type: event.currentTarget.value })} /></label>
     </form>
     ${error && html`<${Failure} error=${error} retry=${() => setTurn(turn + 1)} />`}
     ${!entities && !error && html`<${Waiting} />`}
-    ${entities?.length === 0 && (prefix || type ? html`<${Empty} title="No entity is called so">
-        <p>Write the beginning of its name, or leave the type open.</p><//>`
-      : html`<${Empty} title="The index knows no entities">
-        <p>Build it of labels, or with a knowledge base: openmofi index build IMAGES --kb KB --entities all.</p><//>`)}
+    ${entities?.length === 0 && (prefix || type ? html`<${Empty} title=${t("entities.unknown")}>
+        <p>${t("entities.unknownHint")}</p><//>`
+      : html`<${Empty} title=${t("entities.none")}>
+        <p>${t("entities.noneHint")}</p><//>`)}
     <ul class="entity-list">${entities?.map((entity) => html`<li key=${entity.id}>
       <a class="entity-card" href=${target(entity)}>
         <strong>${entity.name}</strong>
         <span class="faint">${described(entity)}</span>
-        <span class="figure">${tail ? tail(entity) : counted(entity.images, "image")}</span>
+        <span class="figure">${tail ? tail(entity) : t("images", { count: entity.images })}</span>
       </a></li>`)}</ul>
-    ${more && html`<p class="center"><button class="button" onClick=${readMore}>Show more</button></p>`}`;
+    ${more && html`<p class="center"><button class="button" onClick=${readMore}>${t("more")}</button></p>`}`;
 }
 
 export function Entities() {
-  return html`<h1>Entities</h1>
+  return html`<h1>${t("view.entities")}</h1>
     <${EntityList} path=${["entities"]} target=${(entity) => href(["entity", entity.id])} />`;
 }

@@ -1,12 +1,13 @@
 /** The map of the collection: images that are alike lie near each other; a lasso or an area shows its images. */
 import { api, ApiError } from "../lib/api.js";
-import { counted, number, plainType } from "../lib/format.js";
+import { plainType } from "../lib/format.js";
 import { html, useEffect, useMemo, useRef, useState } from "../lib/html.js";
 import { names, wantName } from "../lib/known.js";
 import { BACK } from "../lib/paint.js";
 import { inside, placeOf, readFrame, readLasso, written, writtenFrame } from "../lib/plane.js";
 import { body, ranks, readQuery, writeQuery } from "../lib/query.js";
 import { go, href, route } from "../lib/route.js";
+import { number, t } from "../lib/text.js";
 import { tilesOf } from "../lib/tiles.js";
 import { Empty, Failure, say, Waiting } from "../parts/notice.js";
 import { Scatter } from "../parts/scatter.js";
@@ -34,8 +35,8 @@ export function MapView() {
   };
   // Another commit while it is looked at has other tiles.
   const failed = (why) => why instanceof ApiError && why.status === 409 ? setTurn(turn + 1) : setError(why);
-  return html`<h1>Map</h1>${error ? html`<${Failure} error=${error} retry=${retry} />` : !plane ? html`<${Waiting} />`
-    : !plane.images ? html`<${Empty} title="There is no map"><p>${plane.note}</p><//>`
+  return html`<h1>${t("view.map")}</h1>${error ? html`<${Failure} error=${error} retry=${retry} />` : !plane ? html`<${Waiting} />`
+    : !plane.images ? html`<${Empty} title=${t("map.none")}><p>${plane.note}</p><//>`
       : html`<${Whole} plane=${plane} onError=${failed} />`}`;
 }
 
@@ -43,15 +44,15 @@ export function MapView() {
 function waysOf(plane) {
   const { types } = plane;
   return {
-    "": { title: "Types", of: (tile, row) => tile.type[row],
+    "": { title: t("types"), of: (tile, row) => tile.type[row],
       names: [...types.map(({ type, images }, place) => [plainType(type) || type, place + 1, images]),
-        ["other types", 0, plane.other], ["no label", 0, plane.unlabelled]] },
-    probability: { title: "Probability", of: (tile, row) => {
+        [t("map.otherTypes"), 0, plane.other], [t("map.noLabel"), 0, plane.unlabelled]] },
+    probability: { title: t("map.byProbability"), of: (tile, row) => {
       const value = (tile.probability[row] - 1) / 254;
       return value < 0 ? 4 : value >= 0.95 ? 0 : value >= 0.8 ? 1 : value >= 0.5 ? 2 : 3;
-    }, names: [["95 % or more", 4], ["80 to 95 %", 2], ["50 to 80 %", 1], ["less than 50 %", 6], ["no label", 0]] },
-    verdict: { title: "Verdict", of: (tile, row) => (tile.verdict[row] + 3) % 4,
-      names: [["right", 4], ["wrong", 6], ["unsure", 3], ["not judged", 0]] },
+    }, names: [[t("map.from95"), 4], [t("map.from80"), 2], [t("map.from50"), 1], [t("map.below50"), 6], [t("map.noLabel"), 0]] },
+    verdict: { title: t("map.byVerdict"), of: (tile, row) => (tile.verdict[row] + 3) % 4,
+      names: [[t("said.right"), 4], [t("said.wrong"), 6], [t("said.unsure"), 3], [t("map.unjudged"), 0]] },
   };
 }
 
@@ -105,7 +106,7 @@ function useChosen(plane, given, area, onError) {
     const ended = new AbortController();
     api.mapChosen(given ? { lasso: readLasso(given) } : { area }, ended.signal).then((found) => {
       setChosen(found);
-      say(`${counted(found.total, "image")} chosen.`);
+      say(`${t("map.chosen", { count: found.total })}.`);
     }, (failed) => { if (!ended.signal.aborted) onError(failed); });
     return () => ended.abort();
   }, [plane, given, area]);
@@ -125,7 +126,7 @@ function useMarked(query, onError) {
       const ids = hits.slice(0, end || FIRST_MARKED).map(({ image }) => image.id);
       const { x, y } = ids.length ? await api.mapPlaces(ids, ended.signal) : { x: [], y: [] };
       setMarked(x.map((value, place) => [value, y[place]]));
-      say(`${counted(x.length, "image")} marked.`);
+      say(t("map.marked", { count: x.length }));
     })().catch((failed) => { if (!ended.signal.aborted) onError(failed); });
     return () => ended.abort();
   }, [asked]);
@@ -148,7 +149,7 @@ function Whole({ plane, onError }) {
   const what = query.text || names.value[query.entity] || query.entity;
   const tiles = useMemo(() => tilesOf(plane, () => setTurn((old) => old + 1), onError), [plane]);
   useEffect(() => tiles.close, [tiles]);
-  const ways = useMemo(() => waysOf(plane), [plane]);
+  const ways = waysOf(plane);
   const wanted = params.get("colour") ?? "";
   const way = Object.hasOwn(ways, wanted) ? wanted : "";
   const style = (element) => {
@@ -162,10 +163,9 @@ function Whole({ plane, onError }) {
     } };
   };
   return html`
-    <p class="lead">${counted(plane.images, "image")}; those that are alike lie near each other.${
-      plane.missing > 0 && ` ${counted(plane.missing, "image")} came since and are not on it: openmofi index map INDEX makes it anew.`}</p>
-    ${asked && html`<div class="results-head"><p><strong>${counted(marked.length, "image")}</strong> marked${what ? html`: ${what}` : " of a search"}</p>
-      <button class="button" onClick=${() => set(Object.fromEntries([...writeQuery(query).keys()].map((name) => [name, ""])))}>Mark none</button></div>`}
+    <p class="lead">${t("map.lead", { count: plane.images })}${plane.missing > 0 && ` ${t("map.missing", { count: plane.missing })}`}</p>
+    ${asked && html`<div class="results-head"><p>${t(what ? "map.markedFor" : "map.markedSearch", { what, images: html`<strong>${t("images", { count: marked.length })}</strong>` })}</p>
+      <button class="button" onClick=${() => set(Object.fromEntries([...writeQuery(query).keys()].map((name) => [name, ""])))}>${t("map.markNone")}</button></div>`}
     <div class="map">
       <${Scatter} plane=${plane} tiles=${tiles} turn=${turn} style=${style} frame=${frame} onFrame=${setFrame} lasso=${lasso} marked=${marked}
         onLasso=${(path) => set({ lasso: written(path), area: "" })} onOpen=${open} />
@@ -183,10 +183,10 @@ function Whole({ plane, onError }) {
 function Legend({ ways, way, bright, onBright, onWay }) {
   const { names } = ways[way];
   return html`<section aria-labelledby="legend"><h2 id="legend">${ways[way].title}</h2>
-    <label class="field inline"><span>Colours</span> <select value=${way} onChange=${(event) => onWay(event.currentTarget.value)}>
+    <label class="field inline"><span>${t("map.colours")}</span> <select value=${way} onChange=${(event) => onWay(event.currentTarget.value)}>
       ${Object.entries(ways).map(([value, { title }]) => html`<option key=${value} value=${value} selected=${value === way}>${title}</option>`)}</select></label>
     <ul class="legend">${names.map(([name, colour, images], kind) => images !== 0 && html`<li key=${name}>
-      <button type="button" aria-pressed=${bright === kind} title=${`Let ${name} stand out`}
+      <button type="button" aria-pressed=${bright === kind} title=${t("map.standOut", { name })}
         onClick=${() => onBright(bright === kind ? null : kind)}>
         <span class=${`swatch ${colour ? `of-${colour}` : kind === names.length - 1 ? "small" : ""}`} />
         <span>${name}</span>${images !== undefined && html` <span class="figure">${number(images)}</span>`}</button></li>`)}</ul></section>`;
@@ -201,10 +201,10 @@ function Areas({ plane, area, params }) {
     else next.set("area", String(place));
     return href(["map"], next);
   };
-  return html`<section aria-labelledby="areas"><h2 id="areas">Areas</h2>
+  return html`<section aria-labelledby="areas"><h2 id="areas">${t("map.areas")}</h2>
     <ol class="areas">${plane.areas.map(({ images, entities, type }, place) => html`<li key=${place}>
       <a href=${leading(place)} aria-current=${place === area ? "true" : undefined}>
-        <span>${entities.join(", ") || type || `Area ${place + 1}`}</span> <span class="figure">${counted(images, "image")}</span></a></li>`)}</ol>
+        <span>${entities.join(", ") || type || t("map.area", { place: place + 1 })}</span> <span class="figure">${t("images", { count: images })}</span></a></li>`)}</ol>
   </section>`;
 }
 
@@ -212,10 +212,10 @@ function Lassoed({ chosen: { total, images }, onOpen, onNone }) {
   const head = useRef(null);
   useEffect(() => { if (head.current.getBoundingClientRect().top > innerHeight - 60) head.current.scrollIntoView({ block: "center" }); }, []);
   return html`<section aria-labelledby="chosen">
-    <div class="results-head"><h2 id="chosen" ref=${head}>${counted(total, "image")} chosen</h2>
-      <button class="button" onClick=${onNone}>Choose none</button></div>
-    ${total > images.length && html`<p class="note" role="note">The first ${number(images.length)} are listed: choose fewer to see all.</p>`}
+    <div class="results-head"><h2 id="chosen" ref=${head}>${t("map.chosen", { count: total })}</h2>
+      <button class="button" onClick=${onNone}>${t("map.chooseNone")}</button></div>
+    ${total > images.length && html`<p class="note" role="note">${t("map.first", { count: images.length })}</p>`}
     ${total ? html`<${Chosen} ids=${images} picked onOpen=${onOpen} />`
-      : html`<${Empty} title="No image lies here"><p>Draw around some points, or take an area.</p><//>`}
+      : html`<${Empty} title=${t("map.empty")}><p>${t("map.emptyHint")}</p><//>`}
   </section>`;
 }

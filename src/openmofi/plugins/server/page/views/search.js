@@ -3,6 +3,7 @@ import { html, useEffect, useLayoutEffect, useState } from "../lib/html.js";
 import { info, learn, names, wantName } from "../lib/known.js";
 import { readQuery, writeQuery } from "../lib/query.js";
 import { go, href, leave, route } from "../lib/route.js";
+import { t } from "../lib/text.js";
 import { upload } from "../lib/uploads.js";
 import { EntityBox } from "../parts/entitybox.js";
 import { Icon } from "../parts/icons.js";
@@ -33,7 +34,7 @@ export function Search() {
   const take = async (files) => {
     setRefused(null);
     setSending(true);
-    say("Sending the image.");
+    say(`${t("search.sending")}.`);
     try {
       const tokens = [];
       for (const file of files.slice(0, MOST_EXAMPLES - query.examples.length)) {
@@ -64,22 +65,22 @@ export function Search() {
   const set = Object.values(query.filters).filter(Boolean).length;
   const plain = !params.toString();
   return html`
-    <h1 class="unseen">Search</h1>
+    <h1 class="unseen">${t("view.search")}</h1>
     <${DropAnywhere} onFiles=${take} />
     <form class="search-box" role="search" onSubmit=${(event) => { event.preventDefault(); ask({ ...fresh, text: typed.trim() }); }}>
       <span class="search-field"><${Icon} name="search" />
-        <${EntityBox} label="Search images" placeholder="Describe or name what to find" value=${query.text}
+        <${EntityBox} label=${t("search.label")} placeholder=${t("search.placeholder")} value=${query.text}
           onInput=${setTyped} onText=${(text) => ask({ ...fresh, text })}
           onEntity=${(entity) => { learn([entity]); ask({ ...fresh, text: "", entity: entity.id }); }} /></span>
       <${PickImage} onFiles=${take} />
-      <button class="button main" type="submit">Search</button>
+      <button class="button main" type="submit">${t("search.go")}</button>
       <button type="button" class="button" aria-expanded=${narrowing} aria-controls="filters" onClick=${() => setNarrowing(!narrowing)}>
-        <${Icon} name="filter" />Filters${set > 0 && html`<span class="badge">${set}</span>`}</button>
+        <${Icon} name="filter" />${t("filters")}${set > 0 && html`<span class="badge">${set}</span>`}</button>
     </form>
     <${QueryChips} query=${query} names=${names.value} onQuery=${(next) => ask(next, true)} />
-    ${sending && html`<p class="waiting" role="status">Sending the image …</p>`}
+    ${sending && html`<p class="waiting" role="status">${t("search.sending")} …</p>`}
     ${refused && html`<${Failure} error=${refused} />`}
-    ${plain && !refused && html`<p class="hint">Drop an image anywhere, paste one, or choose a file; or type. Below is the whole index.</p>`}
+    ${plain && !refused && html`<p class="hint">${t("search.hint")}</p>`}
     <div class=${narrowing ? "railed" : ""}>
       ${narrowing && html`<${Later} of="Rail" query=${query} columns=${info.value?.columns ?? []}
         onFilters=${(filters) => ask({ ...query, filters })} />`}

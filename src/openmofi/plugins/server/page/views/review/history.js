@@ -3,15 +3,16 @@ import { api } from "../../lib/api.js";
 import { html, useEffect, useState } from "../../lib/html.js";
 import { href } from "../../lib/route.js";
 import { title } from "../../lib/format.js";
+import { formatted, t } from "../../lib/text.js";
 import { Icon } from "../../parts/icons.js";
 import { Empty, Failure, say, Waiting } from "../../parts/notice.js";
 import { Thumbnail } from "../../parts/tile.js";
-import { SAID } from "../../parts/verdict.js";
+import { wordOf } from "../../parts/verdict.js";
 import { reviewer } from "./reviewer.js";
 import { takeBack } from "./verdicts.js";
 
 const PAGE = 50;
-const WHEN = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
+const WHEN = { dateStyle: "medium", timeStyle: "short" };
 
 export function History() {
   const who = reviewer.value;
@@ -39,23 +40,23 @@ export function History() {
   const undo = (row) => attempt(async () => {
     await takeBack([row.verdict.id]);
     setRows((old) => old.filter((each) => each !== row));
-    say(`${row.entity.name}: taken back.`);
+    say(t("verdict.undone", { name: row.entity.name }));
   });
   const failure = error && html`<${Failure} error=${error} retry=${() => read(rows ?? [])} />`;
   if (!rows) return failure || html`<${Waiting} />`;
   return html`${failure}
-    ${rows.length === 0 && html`<${Empty} title="No verdicts yet"><p>${who ? `None is by ${who}.` : "None was given without a name. Write your name to see yours."}</p><//>`}
-    <ol class="history" aria-label="Verdicts, latest first">${rows.map((row) => html`<${Row} key=${row.verdict.id} row=${row} onUndo=${() => undo(row)} />`)}</ol>
-    ${more && html`<p class="center"><button class="button" onClick=${() => read(rows)}>Show more</button></p>`}`;
+    ${rows.length === 0 && html`<${Empty} title=${t("history.none")}><p>${who ? t("history.noneBy", { who }) : t("history.noneUnnamed")}</p><//>`}
+    <ol class="history" aria-label=${t("history.title")}>${rows.map((row) => html`<${Row} key=${row.verdict.id} row=${row} onUndo=${() => undo(row)} />`)}</ol>
+    ${more && html`<p class="center"><button class="button" onClick=${() => read(rows)}>${t("more")}</button></p>`}`;
 }
 
 function Row({ row, onUndo }) {
   const { verdict, image, entity, instead } = row;
   return html`<li>
     <span class="small-image">${image && html`<${Thumbnail} image=${image} />`}</span>
-    <div><p><span class=${`said ${verdict.verdict}`}>${SAID[verdict.verdict]}</span> <a href=${href(["entity", entity.id])}>${entity.name}</a>${
-      instead && html`, it is <a href=${href(["entity", instead.id])}>${instead.name}</a>`}</p>
-      <p class="faint">${image ? html`<a href=${href(["images"], { ids: image.id, show: image.id })}>${title(image)}</a>` : `${verdict.shard} · ${verdict.key}, no longer in the index`}
-        ${" · "}<time datetime=${verdict.when}>${WHEN.format(new Date(verdict.when))}</time></p></div>
-    <button class="button small" aria-label=${`Take back: ${entity.name} is ${SAID[verdict.verdict]}`} onClick=${onUndo}><${Icon} name="undo" />Undo</button></li>`;
+    <div><p><span class=${`said ${verdict.verdict}`}>${wordOf(verdict.verdict)}</span> <a href=${href(["entity", entity.id])}>${entity.name}</a>${
+      instead && t("history.instead", { name: html`<a href=${href(["entity", instead.id])}>${instead.name}</a>` })}</p>
+      <p class="faint">${image ? html`<a href=${href(["images"], { ids: image.id, show: image.id })}>${title(image)}</a>` : t("history.gone", { place: `${verdict.shard} · ${verdict.key}` })}
+        ${" · "}<time datetime=${verdict.when}>${formatted(new Date(verdict.when), WHEN)}</time></p></div>
+    <button class="button small" aria-label=${t("history.undo", { name: entity.name, said: wordOf(verdict.verdict) })} onClick=${onUndo}><${Icon} name="undo" />${t("undo")}</button></li>`;
 }

@@ -1,13 +1,15 @@
 /** The grid of an entity: everything is right until it is marked; Enter takes the page. */
 import { api } from "../../lib/api.js";
-import { counted, title } from "../../lib/format.js";
+import { title } from "../../lib/format.js";
 import { html, useEffect, useRef, useState } from "../../lib/html.js";
 import { useKeys } from "../../lib/keys.js";
 import { href } from "../../lib/route.js";
+import { tileWidth } from "../../lib/settings.js";
+import { t } from "../../lib/text.js";
 import { Icon } from "../../parts/icons.js";
 import { Empty, Failure, say, Waiting } from "../../parts/notice.js";
 import { Thumbnail } from "../../parts/tile.js";
-import { SAID } from "../../parts/verdict.js";
+import { wordOf } from "../../parts/verdict.js";
 import { reviewer } from "./reviewer.js";
 import { judge, takeBack } from "./verdicts.js";
 
@@ -18,7 +20,7 @@ const HEAD = 300;
 /** How many tiles fill the screen, at least three rows. */
 function pageSize() {
   const width = (document.querySelector("main")?.clientWidth ?? innerWidth) - (innerWidth > 760 ? 48 : 32);
-  const columns = Math.max(2, Math.floor((width + GAP) / (TILE + GAP)));
+  const columns = Math.max(2, Math.floor((width + GAP) / (tileWidth(TILE) + GAP)));
   return Math.min(60, columns * Math.max(3, Math.floor((innerHeight - HEAD) / (width / columns))));
 }
 
@@ -49,7 +51,7 @@ export function Pager({ entity, name }) {
   const accept = async () => {
     if (busy || !page?.length) return;
     if ([...grid.current.querySelectorAll("img")].some((image) => !image.complete)) {
-      say("Not all images are here yet.");
+      say(t("pager.early"));
       return;
     }
     setBusy(true);
@@ -57,7 +59,7 @@ export function Pager({ entity, name }) {
     try {
       const ids = await judge(page.map(({ image }) => ({ image, entity, value: valueOf(image) })));
       const wrong = page.filter(({ image }) => values[image.id] === "n").length;
-      say(`${counted(page.length, "label")} judged, ${wrong} of them wrong.`);
+      say(t("pager.taken", { count: page.length, wrong }));
       setPast([...past, { ids, page, values }]);
       await next();
       grid.current?.querySelector("button")?.focus();
@@ -76,7 +78,7 @@ export function Pager({ entity, name }) {
       setPast(past.slice(0, -1));
       setPage(last.page);
       setValues(last.values);
-      say("The last page was taken back.");
+      say(t("pager.undone"));
     } catch (failed) {
       setError(failed);
     } finally {
@@ -135,15 +137,17 @@ export function Pager({ entity, name }) {
   if (!page) return failure || html`<${Waiting} />`;
   return html`
     ${failure}
-    ${page.length === 0 ? html`<${Empty} title="All of its labels are judged">
-        <p><a href=${href(["entity", entity])}>See the entity</a> or <a href="#/review">choose another</a>.</p><//>`
-      : html`<p class="keys"><kbd>←</kbd><kbd>→</kbd><kbd>↑</kbd><kbd>↓</kbd> move <kbd>n</kbd> or <kbd>Space</kbd> wrong
-          <kbd>u</kbd> unsure <kbd>Enter</kbd> take the page <kbd>z</kbd> undo; or click and drag over what is wrong</p>
-        <div class="judge-grid" ref=${grid} role="group" aria-label=${`Labels of ${name}, the most doubtful first`} onPointerMove=${over}>
+    ${page.length === 0 ? html`<${Empty} title=${t("pager.done")}>
+        <p>${t("pager.next", { entity: html`<a href=${href(["entity", entity])}>${t("pager.entity")}</a>`,
+          other: html`<a href="#/review">${t("pager.other")}</a>` })}</p><//>`
+      : html`<p class="keys">${t("pager.keys", { arrows: html`<kbd>←</kbd><kbd>→</kbd><kbd>↑</kbd><kbd>↓</kbd>`, wrong: html`<kbd>n</kbd>`,
+          space: html`<kbd>${t("key.space")}</kbd>`, unsure: html`<kbd>u</kbd>`, enter: html`<kbd>${t("key.enter")}</kbd>`, undo: html`<kbd>z</kbd>` })}</p>
+        <div class="judge-grid" ref=${grid} role="group" aria-label=${t("pager.grid", { name })}
+          style=${{ "--least": `${tileWidth(TILE)}px` }} onPointerMove=${over}>
           ${page.map(({ image }, place) => {
             const value = valueOf(image);
             return html`<button key=${image.id} type="button" class=${`judge ${value}`} data-place=${place}
-                tabindex=${place === active ? 0 : -1} aria-label=${`${title(image)}: ${SAID[value]}`}
+                tabindex=${place === active ? 0 : -1} aria-label=${`${title(image)}: ${wordOf(value)}`}
                 onFocus=${() => setActive(place)} onPointerDown=${(event) => start(event, place)}
                 onKeyDown=${(event) => { if (event.key === "Enter") event.preventDefault(); }}
                 onClick=${(event) => { if (event.detail && !painting.current) turn(place, "n"); }}>
@@ -154,8 +158,8 @@ export function Pager({ entity, name }) {
         </div>`}
     <div class="judge-bar">
       <button class="button main" disabled=${busy || !page.length} onClick=${accept}>
-        <${Icon} name="check" />Take the page: ${page.length - marked} right, ${marked} not</button>
-      <button class="button" disabled=${busy || !past.length} onClick=${undo}><${Icon} name="undo" /><span class="undo">Undo</span></button>
-      <p class="faint">${past.length > 0 && `${counted(past.reduce((sum, each) => sum + each.page.length, 0), "label")} judged`}</p>
+        <${Icon} name="check" />${t("pager.take", { right: page.length - marked, wrong: marked })}</button>
+      <button class="button" disabled=${busy || !past.length} onClick=${undo}><${Icon} name="undo" /><span class="undo">${t("undo")}</span></button>
+      <p class="faint">${past.length > 0 && t("pager.judged", { count: past.reduce((sum, each) => sum + each.page.length, 0) })}</p>
     </div>`;
 }

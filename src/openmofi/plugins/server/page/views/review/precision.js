@@ -1,7 +1,8 @@
 /** How precise the labels are by what was judged so far. */
 import { api } from "../../lib/api.js";
-import { counted, percent } from "../../lib/format.js";
+import { percent } from "../../lib/format.js";
 import { html, useEffect, useState } from "../../lib/html.js";
+import { t } from "../../lib/text.js";
 import { changes } from "./verdicts.js";
 
 /** @param {{entity: string}} props of its labels alone; of all where it is empty */
@@ -18,6 +19,6 @@ export function Precision({ entity }) {
   return html`<p class="precision" role="note">
     <span class="interval" aria-hidden="true"><span class="range" style=${{ left: `${lower * 100}%`, width: `${(upper - lower) * 100}%` }} />
       <span class="point" style=${{ left: `${precision * 100}%` }} /></span>
-    <span>Precision of the labels <strong>${percent(precision)}</strong>${
-      `, between ${percent(lower)} and ${percent(upper)} (95 % interval), by ${counted(judged, "verdict")} on ${counted(labels, "label")}`}</span></p>`;
+    <span>${t("precision.sentence", { precision: html`<strong>${percent(precision)}</strong>`, lower: percent(lower), upper: percent(upper),
+      verdicts: t("precision.verdicts", { count: judged }), labels: t("labels", { count: labels }) })}</span></p>`;
 }

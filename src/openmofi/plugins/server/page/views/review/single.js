@@ -1,9 +1,10 @@
 /** One label at a time: image, text with the mention, candidates, evidence, verdict. */
 import { api, original } from "../../lib/api.js";
-import { counted, marked, percent, split } from "../../lib/format.js";
+import { marked, percent, split } from "../../lib/format.js";
 import { html, useEffect, useRef, useState } from "../../lib/html.js";
 import { useKeys } from "../../lib/keys.js";
 import { href } from "../../lib/route.js";
+import { formatted, t } from "../../lib/text.js";
 import { lookClosely } from "../../parts/closely.js";
 import { EntityBox } from "../../parts/entitybox.js";
 import { Icon } from "../../parts/icons.js";
@@ -16,7 +17,8 @@ import { judge, takeBack } from "./verdicts.js";
 
 const AHEAD = 20;
 const MOST_INSTEAD = 9;
-const SAID = { y: "yes", n: "no", u: "unsure" };
+const ANSWERS = { y: "single.saidYes", n: "single.saidNo", u: "said.unsure" };
+const COSINE = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
 
 const keyOf = ({ image, entity }) => `${image.id} ${entity.id}`;
 
@@ -51,7 +53,7 @@ export function Single({ entity }) {
     try {
       const ids = await judge([{ image: item.image, entity: item.entity.id, value, instead }]);
       setPast([...past, { ids, item, value, name }]);
-      say(`${name ? `It is ${name}` : `You said ${SAID[value]}`}.`);
+      say(name ? t("single.is", { name }) : t("single.given", { said: t(ANSWERS[value]) }));
       await rest();
     } catch (failed) {
       setError(failed);
@@ -67,7 +69,7 @@ export function Single({ entity }) {
       await takeBack(last.ids);
       setPast(past.slice(0, -1));
       setQueue([last.item, ...(queue ?? [])]);
-      say("The last verdict was taken back.");
+      say(t("single.undone"));
     } catch (failed) {
       setError(failed);
     } finally {
@@ -84,12 +86,12 @@ export function Single({ entity }) {
   return html`${failure}
     ${!queue && !error && html`<${Waiting} />`}
     ${queue && (item ? html`<${Label} key=${keyOf(item)} item=${item} onDecide=${decide} onSkip=${skip} />`
-      : html`<${Empty} title="Everything is judged"><p>${entity ? "None of its labels is left." : "No label is left."}
-          ${" "}<a href="#/review">Choose an entity</a></p><//>`)}
+      : html`<${Empty} title=${t("single.done")}><p>${t(entity ? "single.noneLeft" : "single.noLabelLeft")}
+          ${" "}<a href="#/review">${t("single.choose")}</a></p><//>`)}
     <div class="judge-bar">
-      <button class="button" disabled=${!last} onClick=${undo}><${Icon} name="undo" /><span class="undo">Undo</span></button>
-      <p class="faint" data-last>${last && html`${last.item.entity.name}: you said ${SAID[last.value]}${last.name && `, it is ${last.name}`};
-        the labels gave it ${percent(last.item.probability)}. ${counted(past.length, "label")} judged.`}</p>
+      <button class="button" disabled=${!last} onClick=${undo}><${Icon} name="undo" /><span class="undo">${t("undo")}</span></button>
+      <p class="faint" data-last>${last && t(last.name ? "single.lastInstead" : "single.last", { name: last.item.entity.name, said: t(ANSWERS[last.value]),
+        instead: last.name, share: percent(last.item.probability), count: past.length })}</p>
     </div>`;
 }
 
@@ -135,30 +137,30 @@ function Label({ item, onDecide, onSkip }) {
     return true;
   });
   return html`<div class="single">
-    <div class="stage"><button class="plain" aria-label="Look closely" onClick=${() => lookClosely(image)}>
+    <div class="stage"><button class="plain" aria-label=${t("detail.closely")} onClick=${() => lookClosely(image)}>
       <${Large} src=${original(image.id)} alt=${image.text ? "" : image.key} width=${image.width} height=${image.height} /></button></div>
     <div class="about">
-      <h2 class="question">Does it show <a href=${href(["entity", entity.id])}>${entity.name}</a>?</h2>
+      <h2 class="question">${t("verdict.ask", { name: html`<a href=${href(["entity", entity.id])}>${entity.name}</a>` })}</h2>
       ${entity.description && html`<p class="lead">${entity.description}</p>`}
       ${image.text && html`<blockquote class="caption">${pieces
         .map((part) => part.mark ? html`<mark class=${part.mark}>${part.text}</mark>` : part.text)}</blockquote>`}
-      ${kinds.length > 0 && html`<p class="faint named-in">Named in ${kinds.join(", ")}</p>`}
-      <div class="verdicts" role="group" aria-label="Verdict">
-        <button class="button yes" onClick=${() => onDecide("y")}><${Icon} name="check" />Yes <kbd>y</kbd></button>
-        <button class="button no" onClick=${() => onDecide("n")}><${Icon} name="close" />No <kbd>n</kbd></button>
-        <button class="button" onClick=${() => onDecide("u")}><${Icon} name="question" />Unsure <kbd>u</kbd></button>
-        <button class="button" onClick=${onSkip}>Skip <kbd>s</kbd></button>
+      ${kinds.length > 0 && html`<p class="faint named-in">${t("single.namedIn", { kinds: kinds.join(", ") })}</p>`}
+      <div class="verdicts" role="group" aria-label=${t("single.verdict")}>
+        <button class="button yes" onClick=${() => onDecide("y")}><${Icon} name="check" />${t("single.yes")} <kbd>y</kbd></button>
+        <button class="button no" onClick=${() => onDecide("n")}><${Icon} name="close" />${t("single.no")} <kbd>n</kbd></button>
+        <button class="button" onClick=${() => onDecide("u")}><${Icon} name="question" />${t("single.unsure")} <kbd>u</kbd></button>
+        <button class="button" onClick=${onSkip}>${t("single.skip")} <kbd>s</kbd></button>
       </div>
-      <section aria-label="It is this instead"><h3>It is this instead</h3>
+      <section aria-label=${t("single.thisInstead")}><h3>${t("single.thisInstead")}</h3>
         <ul class="chips">${instead.map(([id, name], place) => html`<li key=${id}><span class="chip">
           <button type="button" class="chip-text" title=${described.get(id)} onClick=${() => onDecide("n", id, name)}><kbd>${place + 1}</kbd> ${name}${
             names.indexOf(name) !== names.lastIndexOf(name) && described.get(id) && html` <span class="homonym">${described.get(id)}</span>`}</button></span></li>`)}
           ${!asking && html`<li key="another"><span class="chip"><button type="button" class="chip-text" onClick=${() => setAsking(true)}>
-            <kbd>i</kbd> Another</button></span></li>`}</ul>
-        ${asking && html`<div class="instead"><${EntityBox} label="It is instead" placeholder="name of an entity" focused
+            <kbd>i</kbd> ${t("single.another")}</button></span></li>`}</ul>
+        ${asking && html`<div class="instead"><${EntityBox} label=${t("single.instead")} placeholder=${t("entityName")} focused
           onEntity=${(other) => onDecide("n", other.id, other.name)} /></div>`}</section>
-      ${evidence.length > 0 && html`<section aria-label="Evidence"><h3>Near it, and labelled ${entity.name}</h3>
-        <div class="evidence">${evidence.map(([each, cosine]) => html`<span key=${each.id} class="small-image" title=${`similarity ${cosine.toFixed(2)}`}>
+      ${evidence.length > 0 && html`<section aria-label=${t("single.evidence")}><h3>${t("single.near", { name: entity.name })}</h3>
+        <div class="evidence">${evidence.map(([each, cosine]) => html`<span key=${each.id} class="small-image" title=${t("single.similarity", { value: formatted(cosine, COSINE) })}>
           <${Thumbnail} image=${each} /></span>`)}</div></section>`}
     </div>
   </div>`;
