@@ -39,6 +39,25 @@ def test_filters_are_steps(tab):
     expect(page.get_by_label("album")).to_have_value("")
 
 
+@pytest.mark.parametrize(
+    ("where", "late", "field"), [("#/search", "facets", "album"), ("#/review/single", "review**", "Reviewer")]
+)
+def test_what_is_being_typed_stays_where_an_answer_comes_late(tab, where, late, field):
+    held = []
+    tab.page.route(f"**/api/{late}", lambda route: held.append(route))
+    page = tab.open(where)
+    if field == "album":
+        page.get_by_role("button", name="Filters").click()
+    page.get_by_label(field).press_sequentially("fir")
+    while not held:
+        page.wait_for_timeout(30)
+    for route in held:
+        route.continue_()
+    page.locator(".facet-value, .question").first.wait_for()
+    page.keyboard.type("st")
+    expect(page.get_by_label(field)).to_have_value("first")
+
+
 def test_back_leads_to_where_the_list_was_left(tab):
     FakeSearch(total=5_000).on(tab.page)
     page = tab.open("#/search?text=x", ".tile-text")

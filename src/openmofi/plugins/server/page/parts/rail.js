@@ -6,6 +6,7 @@ import { learn, names } from "../lib/known.js";
 import { body } from "../lib/query.js";
 import { formatted, number, t } from "../lib/text.js";
 import { changes } from "../views/review/verdicts.js";
+import { TextField } from "./field.js";
 import { Icon } from "./icons.js";
 import { Failure, Waiting } from "./notice.js";
 import { wordOf } from "./verdict.js";
@@ -51,8 +52,7 @@ export function Rail({ query, columns, onFilters }) {
   }, [JSON.stringify(asked), changes.value]);
   const set = (values) => onFilters({ ...filters, ...values });
   const field = (name, label, more = {}) => html`<label class="field"><span>${label}</span>
-    <input type="text" value=${filters[name] ?? ""} ...${more}
-      onChange=${(event) => set({ [name]: event.currentTarget.value.trim() })} /></label>`;
+    <${TextField} value=${filters[name] ?? ""} ...${more} onValue=${(value) => set({ [name]: value })} /></label>`;
   const values = (name) => (counts?.values[name] ?? []).map((each) => ({ ...each, name: (NAMES[name] ?? (() => each.name))(each) }))
     .filter((each) => each.name);
   const listed = (name, choose = (value) => ({ [name]: value })) => html`<ul class="facet-values">
