@@ -1,6 +1,7 @@
 """Low-rank adapters of a tower's weights (`model.image.lora`): merged into plain weights at the end."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +69,6 @@ def adapt(tower: Tower, settings: Lora, seed: int, setting: str) -> None:
 def merge(model: nn.Module) -> None:
     """Replace adapted weights by what they are: plain ones, under the names that they had."""
     for module in list(model.modules()):
-        for name, chain in list(module.parametrizations.items()) if is_parametrized(module) else ():
-            if isinstance(chain[0], LowRank):
-                remove_parametrizations(module, name)
+        chains: Any = module.parametrizations if is_parametrized(module) else {}
+        for name in [name for name, chain in chains.items() if isinstance(chain[0], LowRank)]:
+            remove_parametrizations(module, name)
