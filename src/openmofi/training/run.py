@@ -123,8 +123,7 @@ def train(
         if ranks.device.type == "cuda":
             own_part("planners", "fit")(recipe, inputs, ranks.device, ranks.world)
         data = _opened(recipe, inputs, out, ranks, progress or Quiet())
-        steps = recipe.run.steps_over(data.trained, recipe.data.batch_size)
-        recipe = replace(recipe, run=replace(recipe.run, steps=steps))
+        recipe = recipe.over(data.trained)
         checkpoints = Checkpoints(out / "checkpoints", keep=recipe.run.keep, best=recipe.run.best)
         with _claimed(recipe, out, data, ranks, restart=restart) as manifest:
             if manifest.finished:

@@ -274,8 +274,7 @@ class RunState:
 
     def tensors(self) -> Tensors:
         """Name → tensor of what training changes; sharded ones as DTensors. They share memory with the run."""
-        model = bare(self.model)
-        left = frozen_names(model)
+        model, left = bare(self.model), frozen_names(bare(self.model))
         tensors: Tensors = {f"model.{name}": value for name, value in model.state_dict().items() if name not in left}
         tensors |= {name: value.clone() for name, value in self.frozen_print.items()}
         for objective, term in self.terms.items():

@@ -200,5 +200,5 @@ def test_what_was_frozen_for_good_stays_so(settings_of):
     assert all(name.startswith("trunk.layer1.") and name.endswith((".a", ".b")) for name in held)
     assert first.norms == ()
     assert all(not module.training for module in model.image.modules() if isinstance(module, nn.BatchNorm2d))
-    with pytest.raises(UsageError, match=r"^model\.image\.freeze: 'blok\*'"):
-        frozen_first(model, with_sides(wanted, freeze=("blok*",), freeze_steps=1))
+    with pytest.raises(UsageError, match=r"^model\.image\.freeze: 'blocky\*'"):
+        frozen_first(model, with_sides(wanted, freeze=("blocky*",), freeze_steps=1))

@@ -137,8 +137,7 @@ def planned(recipe: Recipe, towers: Towers, gpu: Gpu, *, gpus: int, classes: int
             f"A batch of {size} cannot be shared by {gpus} GPUs in run.accumulate = {count} equal parts each.",
             "Set data.batch_size to a multiple of run.accumulate times the number of GPUs.",
         )
-    steps = recipe.run.steps_over(pairs, size)
-    recipe = replace(recipe, run=replace(recipe.run, steps=steps))
+    recipe = recipe.over(pairs)
     found = _estimate(recipe, towers, gpu, gpus, classes)
     for change in ({}, {"run.fsdp": True}) if found.left < 0 else ():
         number = count

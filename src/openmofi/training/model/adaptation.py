@@ -26,9 +26,8 @@ def freeze(tower: nn.Module, patterns: Sequence[str], setting: str) -> None:
     Raises:
         UsageError: a pattern matches no parameter.
     """
-    parameters = dict(tower.named_parameters())
-    for name in matching(parameters, patterns, setting):
-        parameters[name].requires_grad_(False)
+    for name in matching(dict(tower.named_parameters()), patterns, setting):
+        tower.get_parameter(name).requires_grad_(False)
 
 
 def matching(names: Collection[str], patterns: Sequence[str], setting: str) -> list[str]:
@@ -102,8 +101,7 @@ def frozen_first(model: DualEncoder, settings: ModelSettings) -> tuple[FrozenFir
 
 def frozen_names(model: nn.Module) -> set[str]:
     """Names of the trunks' parameters that are never trained: building the model again gives them again."""
-    trunks = ("image.trunk.", "text.trunk.")
-    return {name for name, value in model.named_parameters() if name.startswith(trunks) and not value.requires_grad}
+    return {name for name, value in model.named_parameters() if ".trunk." in name and not value.requires_grad}
 
 
 def frozen_print(model: nn.Module) -> dict[str, Tensor]:

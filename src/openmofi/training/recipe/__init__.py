@@ -1,6 +1,6 @@
 """The schema of a training recipe: what `recipes/*.yaml` may set, with constraints and defaults."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -363,10 +363,6 @@ class RunSettings(Settings):
     patience: NonNegativeInt = 0
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
 
-    def steps_over(self, rows: int, batch_size: int) -> int:
-        """Steps of a run over so many rows: `steps`, or those of `epochs`, at least one."""
-        return self.steps or max(1, round(self.epochs * rows / batch_size))
-
     @property
     def length(self) -> int:
         """`steps` of a run that knows them."""
@@ -384,3 +380,8 @@ class Recipe(Settings):
     objectives: Objectives = field(default_factory=Objectives)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     run: RunSettings = field(default_factory=RunSettings)
+
+    def over(self, rows: int) -> "Recipe":
+        """With `run.steps`, where it counts epochs of so many rows: at least one step."""
+        steps = self.run.steps or max(1, round(self.run.epochs * rows / self.data.batch_size))
+        return replace(self, run=replace(self.run, steps=steps))
