@@ -139,7 +139,7 @@ def run_fusion(
         name: _fusion_answers(study, name, ablated(unseen), *_SHORT, *settings) for name, settings in ABLATIONS.items()
     }
     # On a share of the examples, each is seen as often as in the main run.
-    steps = study.recipe().run.steps
+    steps = study.recipe().run.length
     shares = {
         share: _fusion_answers(
             study, f"share-{share}", unseen, f"data.share={share}", f"run.steps={max(2, round(share * steps))}"

@@ -154,7 +154,7 @@ def recipe_of(name: str, settings: Sequence[str], seed: int) -> Recipe:
 def tuning_run(name: str, point: Sequence[str], shared: Sequence[str], folder: Path) -> StudyRun:
     """The run that tries a point of a method's grid, measured on training entities that are held out for it."""
     recipe = recipe_of(name, [*shared, *point], seed=0)
-    evaluate = replace(_HELD_OUT, every=recipe.run.steps)
+    evaluate = replace(_HELD_OUT, every=recipe.run.length)
     number = METHODS[name].grid.index((point[0], point[1]))
     return StudyRun(f"tune-{name}-{number}", replace(recipe, run=replace(recipe.run, evaluate=evaluate)), folder)
 

@@ -80,7 +80,7 @@ def _train(run: TrainingRun) -> dict[str, Any]:
 def _followed(runs: Sequence[TrainingRun], progress: Progress) -> Generator[Progress]:
     """Count the steps in the runs' logs while they train; what is yielded passes messages on."""
     before = _steps(runs)
-    progress.begin("train", sum(run.recipe.run.steps for run in runs) - before)
+    progress.begin("train", sum(run.recipe.run.length for run in runs) - before)
     ended = threading.Event()
 
     def follow() -> None:

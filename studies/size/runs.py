@@ -159,7 +159,7 @@ def _do(run: StudyRun) -> dict[str, Any]:
     with training_process(run.recipe.run.threads):
         values = measured(run, folder)
     pairs = int(values.facts["pairs"])
-    steps, batch = run.recipe.run.steps, run.recipe.data.batch_size
+    steps, batch = run.recipe.run.length, run.recipe.data.batch_size
     facts = {
         "pairs": pairs,
         "steps": steps,

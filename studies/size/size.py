@@ -258,7 +258,7 @@ def _on_dataset(recipe: Recipe, path: str, out: Path, settings: SizeSettings, be
         EvaluateSettings()
         if benchmark
         else EvaluateSettings(
-            every=recipe.run.steps,
+            every=recipe.run.length,
             retrieval=True,
             held_out=settings.held_out,
             held_out_by="class",
@@ -271,7 +271,7 @@ def _on_dataset(recipe: Recipe, path: str, out: Path, settings: SizeSettings, be
 
 def _cells(best: Any, settings: SizeSettings, recipe: Recipe) -> list[Cell]:
     """What is trained, of (pairs,) probabilities of each pair's best label."""
-    steps, warmup, total = recipe.run.steps, recipe.optimizer.warmup, len(best)
+    steps, warmup, total = recipe.run.length, recipe.optimizer.warmup, len(best)
     cells = []
     for share in settings.sizes:
         pairs, shorter = max(1, round(share * total)), max(1, round(share * steps))

@@ -17,15 +17,23 @@ from small_runs import InterruptAt, Maker, poisoned, trained
 import openmofi.training.loop as loop_module
 from openmofi.errors import OpenMofiError
 from openmofi.training.checkpoint import Checkpoints
-from openmofi.training.recipe import EvaluateSettings
+from openmofi.training.recipe import EvaluateSettings, Lora
 
-CASES = ("contrastive", "exact", "sampled", "multi_sampled")
+ADAPTED = {"lora": {"lora": Lora(2), "freeze_steps": 1}, "frozen_first": {"freeze_steps": 2}}
+"""Case → what its image tower has, beside the objective `exact`."""
+CASES = ("contrastive", "exact", "sampled", "multi_sampled", *ADAPTED)
 
 
 def case_recipe(make: Maker, kind: str, fsdp: bool):
     """What ranks are compared on: no random numbers that a rank draws for itself."""
     locked = kind == "sampled" and not fsdp
-    return make(kind, locked=locked, run={"steps": 4, "fsdp": fsdp, "accumulate": 2 if kind == "contrastive" else 1})
+    objectives, image = ("exact", ADAPTED[kind]) if kind in ADAPTED else (kind, {})
+    return make(
+        objectives,
+        locked=locked,
+        image=image,
+        run={"steps": 4, "fsdp": fsdp, "accumulate": 2 if kind == "contrastive" else 1},
+    )
 
 
 def compare(folder: Path, make: Maker, world: int) -> None:

@@ -159,9 +159,8 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
     for module in model.modules():
         children = list(module.children()) if isinstance(module, nn.ModuleList | nn.Sequential) else []
         if len(children) > 1 and len({type(child) for child in children}) == 1 and list(children[0].parameters()):
-            blocks += [
-                child for child in children if not any(child is inner for outer in blocks for inner in outer.modules())
-            ]
+            inside = {id(inner) for outer in blocks for inner in outer.modules()}
+            blocks += [child for child in children if id(child) not in inside]
     return blocks
 
 

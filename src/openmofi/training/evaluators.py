@@ -250,8 +250,8 @@ def stuck_head(recipe: Recipe, counts: NDArray[np.int64]) -> str:
     counts = counts[counts > 0]
     if recipe.model.start == "labels" or not recipe.objectives.margin_softmax.weight or not len(counts):
         return ""
-    updates = expected_updates(class_weights(counts, recipe.data), steps=run.steps, batch_size=recipe.data.batch_size)
-    moves = greatest_move(updates, recipe.model.dim, run.steps, settings)
+    updates = expected_updates(class_weights(counts, recipe.data), steps=run.length, batch_size=recipe.data.batch_size)
+    moves = greatest_move(updates, recipe.model.dim, run.length, settings)
     middle, move = float(np.median(updates)), float(np.median(moves))
     if move >= _NEEDED:
         return ""
@@ -259,7 +259,7 @@ def stuck_head(recipe: Recipe, counts: NDArray[np.int64]) -> str:
     return (
         f"the class head cannot learn half of its {len(counts):,} classes: {settings.head} at a learning rate of "
         f"{settings.class_head_lr:g} moves the vector of a class with {middle:,.0f} updates by at most "
-        f"{move:.2g} of its length in {run.steps:,} steps; set optimizer.head_lr to {advised:.1g} "
+        f"{move:.2g} of its length in {run.length:,} steps; set optimizer.head_lr to {advised:.1g} "
         "or more, or train longer"
     )
 

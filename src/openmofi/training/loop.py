@@ -238,7 +238,7 @@ def train_loop(
             watcher.say(f"step {step}: {', '.join(shown)}")
 
     if first:
-        watcher.begin(run.steps, start.step)
+        watcher.begin(run.length, start.step)
     finished = False
     try:
         end = run_loop(state, recipe, batches, forward, checkpoints, report, start, evaluation)
@@ -255,7 +255,7 @@ def train_loop(
 
 def _say_how_it_ended(end: Progressed, recipe: LoopSettings, evaluation: Evaluation, watcher: Watcher) -> None:
     run = recipe.run
-    if end.step < run.steps:
+    if end.step < run.length:
         watcher.say(f"{run.best} is not better for {evaluation.patience} evaluations: stopped after step {end.step}")
     if end.best is None and end.metrics:
         watcher.say(
@@ -298,7 +298,7 @@ def run_loop(
         return start
     meter, since_saved = Meter(recipe.data.batch_size), Meter(recipe.data.batch_size)
     with stop_requested() as requested, closing(batches(start.step)) as stream:
-        for step in range(start.step, run.steps):
+        for step in range(start.step, run.length):
             before = time.perf_counter()
             batch = {name: values.to(state.ranks.device, non_blocking=True) for name, values in next(stream).items()}
             meter.waited += time.perf_counter() - before
@@ -314,29 +314,31 @@ def run_loop(
             since_saved.add(scalars)
             # A skipped step is no place to stop: a checkpoint's metrics are of steps that count.
             done, stop = step + 1, state.ranks.any(requested()) and not bad
-            if done % run.log_every == 0 or done == run.steps or stop:
-                report(done, meter.take() | {"lr": learning_rate(step, run.steps, recipe.optimizer)})
+            if done % run.log_every == 0 or done == run.length or stop:
+                report(done, meter.take() | {"lr": learning_rate(step, run.length, recipe.optimizer)})
             if bad:
                 continue
             before = time.perf_counter()
-            if evaluated := evaluation.at(done, run.steps):
+            if evaluated := evaluation.at(done, run.length):
                 report(done, evaluated)
                 meter.paused += time.perf_counter() - before
-            if done % run.checkpoint_every == 0 or done == run.steps or stop or evaluated:
+            if done % run.checkpoint_every == 0 or done == run.length or stop or evaluated:
                 metrics = {**since_saved.take(), **evaluated}
                 progressed = checkpoints.save(state, Progressed(done, metrics, progressed.best))
-            if stop and done < run.steps:
+            if stop and done < run.length:
                 raise KeyboardInterrupt
             if evaluated and evaluation.ends(progressed):
                 return progressed
-    return replace(progressed, step=run.steps)
+    return replace(progressed, step=run.length)
 
 
 def _step(state: RunState, recipe: LoopSettings, forward: Forward, batch: Batch, step: int) -> StepResult:
     optimizers = state.optimizers.values()
-    set_learning_rate(optimizers, learning_rate(step, recipe.run.steps, recipe.optimizer))
+    set_learning_rate(optimizers, learning_rate(step, recipe.run.length, recipe.optimizer))
     for optimizer in optimizers:
         optimizer.inner.zero_grad(set_to_none=True)
+    for part in state.frozen_first:
+        part.before(step)
     # A seed of the step, not a travelling generator: a resumed run draws the same dropout without stored state.
     seed = ((recipe.run.seed * 1_000_003 + step) * 1024 + state.ranks.rank) * recipe.run.accumulate
     result = forward_backward(
@@ -344,6 +346,8 @@ def _step(state: RunState, recipe: LoopSettings, forward: Forward, batch: Batch,
     )
     if not result.finite:
         return result
+    for part in state.frozen_first:
+        part.after(step)
     for term in state.terms.values():
         sharded = term.objective.sharded_parameters()
         state.ranks.average(

@@ -43,6 +43,7 @@ from openmofi.training.evaluators import HeldOutEvaluator, class_report, stuck_h
 from openmofi.training.log import LOG, Watcher, read_log
 from openmofi.training.loop import Evaluation, NotFiniteError, train_loop
 from openmofi.training.model import Ema, build_model, inputs_of, save_encoder
+from openmofi.training.model.adaptation import frozen_first, frozen_print
 from openmofi.training.model.towers import DualEncoder, ModelInputs, standardise, start_from_labels
 from openmofi.training.recipe import EVALUATION_METRICS, Recipe
 from openmofi.training.report import CLASSES, CURVES, FIGURES, PAGE, write_curves, write_results
@@ -113,6 +114,8 @@ def train(
         KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint is written.
     """
     out = Path(out)
+    if not (recipe.run.steps or recipe.run.epochs):
+        raise UsageError("The recipe does not say how long to train.", "Add --set run.epochs=5, or run.steps=10000.")
     with training_process(recipe.run.threads, tf32=recipe.run.precision == "bf16") as ranks:
         if labels:
             recipe = _built(recipe, out, ranks, restart=restart)
@@ -120,6 +123,7 @@ def train(
         if ranks.device.type == "cuda":
             own_part("planners", "fit")(recipe, inputs, ranks.device, ranks.world)
         data = _opened(recipe, inputs, out, ranks, progress or Quiet())
+        recipe = recipe.over(data.trained)
         checkpoints = Checkpoints(out / "checkpoints", keep=recipe.run.keep, best=recipe.run.best)
         with _claimed(recipe, out, data, ranks, restart=restart) as manifest:
             if manifest.finished:
@@ -241,12 +245,14 @@ def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, ranks: Ranks
         model.compile()
     share = recipe.model.start_share
     start = {name: value.detach().clone() for name, value in model.named_parameters() if share and value.requires_grad}
+    frozen = frozen_print(model)
     towers = spread(model, ranks, fsdp=recipe.run.fsdp)
     terms = build_terms(recipe, data.class_counts, ranks.device, data.sources.teachers)
     if vectors is not None and "margin_softmax" in terms:
         cast("MarginSoftmax", terms["margin_softmax"].objective).start_at(vectors)
     ema = Ema(model, recipe.optimizer.ema) if recipe.optimizer.ema else None
-    return RunState(towers, terms, build_optimizers(recipe, model, terms), ema, ranks, start, share)
+    optimizers, first = build_optimizers(recipe, model, terms), frozen_first(model, recipe.model)
+    return RunState(towers, terms, optimizers, ema, ranks, start, share, first, frozen)
 
 
 def _train(
@@ -260,7 +266,7 @@ def _train(
 ) -> dict[str, Any]:
     ranks, run = state.ranks, recipe.run
     forward = partial(_forward, recipe, ranks.device)
-    batches = partial(data.batches, stop=run.steps, rank=ranks.rank, world=ranks.world, workers=recipe.data.workers)
+    batches = partial(data.batches, stop=run.length, rank=ranks.rank, world=ranks.world, workers=recipe.data.workers)
     evaluation = Evaluation()
     if run.evaluate.every:
         evaluator = HeldOutEvaluator(run.evaluate, data, state, build(), forward, run.accumulate, recipe.data.workers)

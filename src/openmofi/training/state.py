@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.functional import normalize
 
 from openmofi.arrays import Ints
-from openmofi.errors import UsageError
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.objectives.collectives import sum_over_ranks, world_size
 from openmofi.objectives.contrastive import Contrastive
 from openmofi.objectives.margin_softmax import MarginSoftmax
@@ -21,6 +21,7 @@ from openmofi.objectives.protocol import Batch, Embeddings, Objective, Objective
 from openmofi.training.data.loader import Teachers
 from openmofi.training.distributed import Ranks, bare, without_sync
 from openmofi.training.model import Ema, parameter_groups
+from openmofi.training.model.adaptation import FrozenFirst, frozen_names
 from openmofi.training.model.towers import DualEncoder
 from openmofi.training.optimization import Optimizer, Trained, dense_optimizer, grouped, sharded_optimizer
 from openmofi.training.recipe import Recipe
@@ -257,6 +258,8 @@ class RunState:
         ema: moving average of the towers, if the recipe has one.
         ranks: the processes.
         start: name → weights of the towers before training, and `start_share`, theirs in `weights()`.
+        frozen_first: what is not trained in the first steps.
+        frozen_print: see `adaptation.frozen_print`; tells whether a resumed run has the weights that it began with.
     """
 
     model: nn.Module
@@ -266,10 +269,14 @@ class RunState:
     ranks: Ranks
     start: Mapping[str, Tensor] = field(default_factory=dict)
     start_share: float = 0.0
+    frozen_first: tuple[FrozenFirst, ...] = ()
+    frozen_print: Mapping[str, Tensor] = field(default_factory=dict)
 
     def tensors(self) -> Tensors:
-        """Name → tensor; sharded ones as DTensors. They share memory with the run."""
-        tensors: Tensors = {f"model.{name}": value for name, value in bare(self.model).state_dict().items()}
+        """Name → tensor of what training changes; sharded ones as DTensors. They share memory with the run."""
+        model, left = bare(self.model), frozen_names(bare(self.model))
+        tensors: Tensors = {f"model.{name}": value for name, value in model.state_dict().items() if name not in left}
+        tensors |= {name: value.clone() for name, value in self.frozen_print.items()}
         for objective, term in self.terms.items():
             of_ranks = {
                 name: self.ranks.sharded(_module(term).state_dict()[name], rows)
@@ -326,8 +333,14 @@ class RunState:
                         optimizer.inner.state[item.parameter][key] = _room(item, entry.size, entry.properties.dtype)
 
     def load(self, tensors: Mapping[str, Any]) -> None:
-        """Take over what `tensors()` named, after a checkpoint was read into it."""
-        bare(self.model).load_state_dict(_part(tensors, "model."))
+        """Take over what `tensors()` named, after a checkpoint was read into it.
+
+        Raises:
+            OpenMofiError: weights that are not trained are not those that it was trained beside.
+        """
+        if not all(torch.equal(tensors[name], value) for name, value in self.frozen_print.items()):
+            raise OpenMofiError("The frozen weights of the towers changed.", "Put the files back, or add --restart.")
+        bare(self.model).load_state_dict(_part(tensors, "model."), strict=False)
         for name, term in self.terms.items():
             part = _part(tensors, f"objective.{name}.")
             _module(term).load_state_dict(

@@ -164,6 +164,45 @@ def test_the_plan_of_a_residual_head_counts_the_dataset_s_classes(dataset, small
     assert found["flops"] > 0
 
 
+def test_the_plan_counts_epochs_and_what_is_trained(dataset, small_encoder):
+    recipe = changed(SMALL, {"run.epochs": 3.0, "data.batch_size": 64})
+    assert planned(recipe, TOWERS, GPUS["h100"], gpus=1, classes=1, pairs=6400).steps == 300
+    assert planned(recipe, TOWERS, GPUS["h100"], gpus=1, classes=1, pairs=6400).hours == pytest.approx(
+        planned(changed(SMALL, {"run.steps": 300}), TOWERS, GPUS["h100"], gpus=1, classes=1).hours
+    )
+    arguments = ("--plan", "--encoder", small_encoder, "--set", "run.epochs=10", "--set", "run.steps=null")
+    done = in_process("train", "entity_head", *arguments)
+    assert "10 epochs of 1,000,000 pairs are about 19,531 steps" in done.stdout
+    done = in_process(
+        "train", "entity_head", *arguments, "--dataset", dataset, "--set", "data.batch_size=4", "--gpus", "1"
+    )
+    assert "10 epochs of 43 pairs are about 108 steps" in done.stdout
+    found = json.loads(in_process("train", "entity_head", *arguments, "--json").stdout)
+    assert found["trained"] == found["parameters"] > 0
+
+
+def test_adapters_have_states_and_what_they_adapt_has_none():
+    inputs, adapted = inputs_of(SMALL.model), changed(SMALL, {"model.image.lora.rank": 2, "model.text.lora.rank": 2})
+    whole, low = measured_towers(SMALL, inputs), measured_towers(adapted, inputs)
+    assert low.parameters - low.trained_parameters < whole.parameters == whole.trained_parameters
+    assert 20 * low.trained_parameters < whole.parameters
+    assert low.trained == 4 * low.trained_parameters
+    plans = [planned(SMALL, towers, GPUS["h100"], gpus=1, classes=1).memory for towers in (whole, low)]
+    assert all(20 * plans[1][name] < plans[0][name] for name in ("gradients", "optimizer"))
+    held = changed(SMALL, {"model.image.freeze_steps": 5})
+    assert measured_towers(held, inputs) == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["finetune", "finetune_lora"])
+def test_fine_tuning_fits_one_card_of_24_gb_and_eight_of_40(name):
+    recipe = load_recipe(name)
+    towers = measured_towers(recipe, inputs_of(recipe.model))
+    assert planned(recipe, towers, GPUS["rtx4090"], gpus=1, classes=1).left >= 0
+    node = changed(recipe, {"run.accumulate": 1})
+    assert planned(node, towers, GPUS["a100-40gb"], gpus=8, classes=1).left >= 0
+
+
 def test_towers_of_transformers_are_measured_too(clip_folder):
     spec = f"hf:{clip_folder}"
     recipe = changed(SMALL, {"model.image.spec": spec, "model.text.spec": spec})

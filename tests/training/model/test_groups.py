@@ -81,6 +81,20 @@ def test_layers_by_block_where_the_library_says_nothing(kind, settings_of):
     assert scales[f"image.trunk.{ends[1]}"] == 1.0
 
 
+def test_the_text_tower_has_layers_too(settings_of):
+    settings = settings_of("open_clip")
+    settings = dataclasses.replace(settings, text=dataclasses.replace(settings.text, layer_decay=0.5))
+    _, found = by_name(settings)
+    blocks = {
+        name.split(".")[4]: scale
+        for name, (_, scale, _) in found.items()
+        if ".resblocks." in name and name.startswith("text.")
+    }
+    assert found["text.trunk.token_embedding.weight"][1] == 0.5 * 0.5 ** (len(blocks) + 1)
+    assert blocks == {str(number): 0.5 * 0.5 ** (len(blocks) - number) for number in range(len(blocks))}
+    assert {scale for name, (_, scale, _) in found.items() if name.startswith("image.")} == {1.0}
+
+
 def test_groups_make_an_optimizer(settings_of):
     model, _ = built(settings_of("vit"))
     groups = parameter_groups(model, settings_of("vit"), OPTIMIZER)

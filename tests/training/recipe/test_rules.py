@@ -34,6 +34,10 @@ def value_of(recipe: object, key: str) -> object:
     [
         *((f"{key}=nonsense", f"unknown value 'nonsense' for {key}; use ") for key in CHOICES),
         ("run.steps=0", "run.steps is 0; it must be at least 1"),
+        ("run.epochs=-1", "run.epochs is -1; it must be at least 0"),
+        ("run.epochs=2", "run.steps and run.epochs: a run has one length"),
+        ("model.image.lora.rank=-2", "model.image.lora.rank is -2; it must be at least 0"),
+        ("model.text.freeze_steps=0.5", "model.text.freeze_steps is 0.5; it must be a whole number"),
         ("run.seed=-1", "run.seed is -1; it must be at least 0"),
         ("optimizer.lr=0", "optimizer.lr is 0; it must be above 0"),
         ("optimizer.lr=.nan", "optimizer.lr is nan; it must be finite"),

@@ -167,6 +167,8 @@ def load_link_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) ->
         recipe = read_recipe(begun, name_or_path, overrides, LINK_RECIPES)
     optimizer, run = recipe.optimizer, recipe.run
     check_micro_batches(recipe.data.batch_size, run)
+    if run.epochs or not run.steps:
+        raise UsageError("Linkers are trained by steps, not epochs.", "Set run.steps=1000, say, and run.epochs=0.")
     if run.fsdp or run.compile or optimizer.ema or run.evaluate.every or run.patience or run.report:
         raise UsageError(
             "Linkers take no run.fsdp, run.compile, run.evaluate, run.patience, run.report or optimizer.ema.",

@@ -207,7 +207,7 @@ def train_linker_state(
     Raises:
         OpenMofiError, KeyboardInterrupt: see `train_linker`.
     """
-    stopping, steps, every = recipe.stopping, recipe.run.steps, recipe.run.checkpoint_every
+    stopping, steps, every = recipe.stopping, recipe.run.length, recipe.run.checkpoint_every
     checkpoints = Checkpoints(out / "checkpoints", keep=recipe.run.keep, best=recipe.run.best)
     checkpoints.latest(resume=resume)
     sample = validation[:: max(1, -(-len(validation) // stopping.limit))]

@@ -9,7 +9,8 @@ from openmofi.cli.tables import print_table
 from openmofi.dataset.tables import Folder
 from openmofi.errors import UsageError, did_you_mean
 from openmofi.plugins.planner.fake_passes import measured_towers
-from openmofi.plugins.planner.plan_memory import CLASSES, GPUS, RESERVE, UTILISATION, planned
+from openmofi.plugins.planner.plan_memory import CLASSES, GPUS, PAIRS, RESERVE, UTILISATION, planned
+from openmofi.training.data import read_footers
 from openmofi.training.model import inputs_of
 from openmofi.training.recipe import Recipe
 
@@ -30,9 +31,13 @@ def print_plan(recipe: Recipe, name: str, gpus: int, classes: int | None, as_jso
         raise UsageError(
             f"unknown value {name!r} for --gpu.{did_you_mean(name, GPUS)}", f"Known are {', '.join(GPUS)}."
         )
-    if classes is None:
-        classes = len(Folder.open(recipe.data.dataset, "dataset").vocabulary) if recipe.data.dataset else CLASSES
-    found = planned(recipe, measured_towers(recipe, inputs_of(recipe.model)), GPUS[name], gpus=gpus, classes=classes)
+    pairs, known = PAIRS, CLASSES
+    if recipe.data.dataset:
+        dataset = Folder.open(recipe.data.dataset, "dataset")
+        pairs, known = int(read_footers(dataset)[0][-1]), len(dataset.vocabulary)
+        pairs = min(pairs, recipe.data.limit or pairs)
+    towers = measured_towers(recipe, inputs_of(recipe.model))
+    found = planned(recipe, towers, GPUS[name], gpus=gpus, classes=classes or known, pairs=pairs)
     if as_json:
         print_json(
             {"plan": found.verdict, "hint": found.hint, "left": found.left, "utilisation": UTILISATION, **asdict(found)}
@@ -41,6 +46,9 @@ def print_plan(recipe: Recipe, name: str, gpus: int, classes: int | None, as_jso
     rows = [(part.replace("_", " "), f"{size / 2**30:.1f}") for part, size in found.memory.items()]
     print_table(("on each GPU", "GiB"), [*rows, ("together", f"{sum(found.memory.values()) / 2**30:.1f}")])
     typer.echo(f"{found.verdict} {found.hint}".rstrip())
+    typer.echo(f"{found.trained:,} of the towers' {found.parameters:,} parameters are trained")
+    if recipe.run.epochs:
+        typer.echo(f"{recipe.run.epochs:g} epochs of {pairs:,} pairs are about {found.steps:,} steps")
     heads = f"{found.classes:,} classes; " if found.classes else ""
     typer.echo(
         f"{heads}{(found.flops + found.loss_flops) / 1e12:,.1f} TFLOP a step on each GPU, "

@@ -115,6 +115,7 @@ class Towers:
         peaks: rows of a micro-batch → most bytes alive in its passes; two points, between which it is no more than
             the straight line: the greatest of several linear functions is convex.
         forward, both: FLOPs of a row's forward pass, and of both passes.
+        parameters, trained_parameters: how many numbers `weights` and `trained` are.
     """
 
     weights: int
@@ -124,6 +125,8 @@ class Towers:
     peaks: tuple[tuple[int, int], tuple[int, int]]
     forward: int
     both: int
+    parameters: int = 0
+    trained_parameters: int = 0
 
     def peak(self, rows: int) -> int:
         """Most bytes alive in the passes of so many rows."""
@@ -148,15 +151,18 @@ def measured_towers(recipe: Recipe, inputs: ModelInputs) -> Towers:
         few, many = (_batch(recipe, inputs, count) for count in (_FEW, rows))
         forward, both = flops_of(model, few)
         low, high = (passes(model, batch, bf16=bf16)[1] for batch in (few, many))
-    weights = sum(value.nbytes for value in model.parameters())
+    weights, trained = list(model.parameters()), [value for value in model.parameters() if value.requires_grad]
+    whole = sum(value.nbytes for value in weights)
     return Towers(
-        weights,
-        sum(value.nbytes for value in model.parameters() if value.requires_grad),
-        _gathered(model, weights),
+        whole,
+        sum(value.nbytes for value in trained),
+        _gathered(model, whole),
         sum(values.nbytes for values in few.values()) // _FEW,
         ((_FEW, low), (rows, high)),
         forward // _FEW,
         both // _FEW,
+        sum(value.numel() for value in weights),
+        sum(value.numel() for value in trained),
     )
 
 

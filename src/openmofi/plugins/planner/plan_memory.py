@@ -37,6 +37,8 @@ _GIB = 1 << 30
 GPUS = {
     gpu.name: gpu
     for gpu in (
+        # GeForce RTX 4090: NVIDIA Ada GPU architecture, v2.1, appendix A; float32 accumulation, without sparsity.
+        Gpu("rtx4090", int(23.5 * _GIB), 165.2, 82.6),
         Gpu("a100-40gb", int(39.4 * _GIB), 312.0, 19.5),
         Gpu("a100-80gb", int(79.1 * _GIB), 312.0, 19.5),
         Gpu("h100", int(79.1 * _GIB), 989.0, 67.0),
@@ -50,6 +52,8 @@ RESERVE = 3 << 30
 """Assumed bytes of the CUDA context, NCCL, cuBLAS and of gaps between allocations."""
 CLASSES = 2_000_000
 """Assumed where no dataset says it: the paper's."""
+PAIRS = 1_000_000
+"""Assumed where the recipe counts epochs, and no dataset says of how many pairs."""
 _PREFETCHED = 2
 # Greatest number of float32 tiles that are alive together, measured on CPU (test_plan_memory.py).
 _HEAD_TILES, _PAIR_TILES = 5, 9
@@ -68,6 +72,8 @@ class MemoryPlan:
         available: bytes of each GPU.
         host: bytes of shared memory for the batches that a rank's workers make ahead.
         flops, loss_flops: of a rank's step, in the towers and in the losses.
+        parameters, trained: of the towers: how many, and how many of these are trained.
+        steps: of the run.
         hours: of all steps, with `UTILISATION` of the GPU's peak.
         fix: settings that make it fit where it does not; empty where none were found.
     """
@@ -83,6 +89,9 @@ class MemoryPlan:
     host: int
     flops: int
     loss_flops: int
+    parameters: int
+    trained: int
+    steps: int
     hours: float
     fix: dict[str, Any] = field(default_factory=dict)
 
@@ -109,7 +118,7 @@ class MemoryPlan:
         return f"Add {settings}." if settings else "No number of micro-batches makes it fit: take a smaller model."
 
 
-def planned(recipe: Recipe, towers: Towers, gpu: Gpu, *, gpus: int, classes: int) -> MemoryPlan:
+def planned(recipe: Recipe, towers: Towers, gpu: Gpu, *, gpus: int, classes: int, pairs: int = PAIRS) -> MemoryPlan:
     """Estimate a run's memory and hours on each GPU of a node, and what makes it fit.
 
     Args:
@@ -117,6 +126,7 @@ def planned(recipe: Recipe, towers: Towers, gpu: Gpu, *, gpus: int, classes: int
         towers: of the recipe, see `measured_towers`.
         gpu, gpus: kind and number of GPUs.
         classes: of the class head.
+        pairs: that are trained on; they decide the steps where the recipe counts epochs.
 
     Raises:
         UsageError: the batch cannot be shared by the ranks and micro-batches.
@@ -127,6 +137,7 @@ def planned(recipe: Recipe, towers: Towers, gpu: Gpu, *, gpus: int, classes: int
             f"A batch of {size} cannot be shared by {gpus} GPUs in run.accumulate = {count} equal parts each.",
             "Set data.batch_size to a multiple of run.accumulate times the number of GPUs.",
         )
+    recipe = recipe.over(pairs)
     found = _estimate(recipe, towers, gpu, gpus, classes)
     for change in ({}, {"run.fsdp": True}) if found.left < 0 else ():
         number = count
@@ -195,7 +206,10 @@ def _estimate(recipe: Recipe, towers: Towers, gpu: Gpu, gpus: int, classes: int)
         recipe.data.workers * _PREFETCHED * rows * towers.row,
         flops,
         head_flops + pair_flops,
-        recipe.run.steps * seconds / 3600,
+        towers.parameters,
+        towers.trained_parameters,
+        recipe.run.length,
+        recipe.run.length * seconds / 3600,
     )
 
 

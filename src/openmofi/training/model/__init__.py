@@ -1,10 +1,8 @@
 """Builds a model from its settings: the same settings and seed give the same bits, whatever torch drew before."""
 
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +19,8 @@ from openmofi.encoders.preprocess import Tokens
 from openmofi.encoders.towers import Trunk, image_preprocessing, image_trunk, text_tokens, text_trunk
 from openmofi.encoders.trained import save_trained_encoder
 from openmofi.errors import UsageError
+from openmofi.extensions import own_part
+from openmofi.training.model.adaptation import freeze
 from openmofi.training.model.towers import DualEncoder, ModelInputs, Projected, Tower, TrainedHead
 from openmofi.training.optimization import grouped
 from openmofi.training.recipe import ImageModel, ModelSettings, OptimizerSettings, TextModel
@@ -104,7 +104,7 @@ _UNDECAYED = re.compile(
 def parameter_groups(model: DualEncoder, settings: ModelSettings, optimizer: OptimizerSettings) -> list[dict[str, Any]]:
     """The trained parameters in groups, in an order that the model decides.
 
-    A block's learning rate is `model.image.layer_decay` times the next one's (BEiT, arXiv 2106.08254, appendix), and
+    A block's learning rate is its tower's `layer_decay` times the next one's (BEiT, arXiv 2106.08254, appendix), and
     that of the last part of the trunk and of the head is whole; the text tower's is multiplied by
     `text_lr_multiplier`. Biases, normalisations, all else of one dimension, positions, special tokens and what timm
     names besides are not decayed.
@@ -115,7 +115,7 @@ def parameter_groups(model: DualEncoder, settings: ModelSettings, optimizer: Opt
     groups: list[dict[str, Any]] = []
     sides = [("image", model.image, settings.image.layer_decay, 1.0)]
     if model.text is not None:
-        sides.append(("text", model.text, 1.0, optimizer.text_lr_multiplier))
+        sides.append(("text", model.text, settings.text.layer_decay, optimizer.text_lr_multiplier))
     for side, tower, decay, factor in sides:
         layers = {f"trunk.{name}": layer for name, layer in layer_ids(tower.trunk).items()} if decay != 1.0 else {}
         last, undecayed = max(layers.values(), default=0), _undecayed(tower)
@@ -150,33 +150,6 @@ def _undecayed(tower: Tower) -> set[str]:
     return listed | {name for name, _ in tower.named_parameters() if _UNDECAYED.search(name)}
 
 
-def freeze(tower: nn.Module, patterns: Sequence[str], setting: str) -> None:
-    """Freeze the parameters of `tower` whose names match one of the patterns (fnmatch: `trunk.blocks.[0-5].*`).
-
-    Args:
-        tower: its parameters are named `trunk.…`, as the library names them, and `head.…`.
-        patterns: see above.
-        setting: where they are from, for the error.
-
-    Raises:
-        UsageError: a pattern matches no parameter.
-    """
-    parameters = dict(tower.named_parameters())
-    for pattern in patterns:
-        matches = [name for name in parameters if fnmatchcase(name, pattern)]
-        if not matches:
-            raise UsageError(f"{setting}: {pattern!r} matches no parameter.", _hint(pattern, list(parameters)))
-        for name in matches:
-            parameters[name].requires_grad_(False)
-
-
-def _hint(pattern: str, names: list[str]) -> str:
-    if any(fnmatchcase(name, f"trunk.{pattern}") for name in names):
-        return f"Did you mean 'trunk.{pattern}'?"
-    near = difflib.get_close_matches(re.sub(r"[*?\[\]]", "", pattern), names, n=3, cutoff=0.0)
-    return f"The nearest names are {', '.join(near)}." if near else "The tower has no parameters."
-
-
 def save_encoder(
     folder: str | Path,
     model: DualEncoder,
@@ -194,7 +167,7 @@ def save_encoder(
 
     Args:
         folder: created where it is missing.
-        model: in one piece (no DTensors).
+        model: in one piece (no DTensors); its adapters are merged.
         settings, inputs: that it was built with.
         logit_scale: the factor on cosines that it was trained with; 1.0 where there is none.
         recipe: how it was trained; kept for readers, JSON values.
@@ -202,6 +175,8 @@ def save_encoder(
     Raises:
         OpenMofiError: the folder cannot be written.
     """
+    if settings.image.lora.rank or settings.text.lora.rank:
+        own_part("adapters", "low_rank").merge(model)
     base, text_base = inputs.image_encoder, inputs.text_encoder
     heads = {settings.image.head} | ({settings.text.head} if model.text is not None else set())
     if base is not None and "none" not in heads and (model.text is None or text_base is base):
@@ -353,7 +328,10 @@ def _tower(
         tower = Tower(trunk.module, _head(trunk.dim, side, dim, seeds[1], setting), trunk.architecture)
         if side.gradient_checkpointing:
             _checkpoint_gradients(trunk.module, setting)
-    freeze(tower, side.freeze, f"{setting}.freeze")
+    if side.lora.rank:
+        own_part("adapters", "low_rank").adapt(tower, side.lora, seeds[0], f"{setting}.lora.targets")
+    if not side.freeze_steps:
+        freeze(tower, side.freeze, f"{setting}.freeze")
     return tower
 
 

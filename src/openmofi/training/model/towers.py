@@ -196,14 +196,10 @@ class DualEncoder(nn.Module):
     def train(self, mode: bool = True) -> DualEncoder:
         """See `torch.nn.Module.train`; batch normalisation whose parameters are frozen keeps its statistics."""
         super().train(mode)
-        for module in self.modules():
-            parameters = list(module.parameters(recurse=False))
-            if (
-                isinstance(module, nn.modules.batchnorm._BatchNorm)
-                and parameters
-                and not any(parameter.requires_grad for parameter in parameters)
-            ):
-                module.eval()
+        for norm in self.modules():
+            if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+                trained = [value.requires_grad for value in norm.parameters(recurse=False)]
+                norm.train(norm.training and (any(trained) or not trained))
         return self
 
 

@@ -1,6 +1,6 @@
 """The schema of a training recipe: what `recipes/*.yaml` may set, with constraints and defaults."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -27,6 +27,27 @@ from openmofi.objectives.objective_settings import (
     ReinforcedSettings,
     Reinforcement,
 )
+from openmofi.training.recipe.evaluation import EVALUATION_METRICS as EVALUATION_METRICS
+from openmofi.training.recipe.evaluation import EvaluateSettings
+
+
+@dataclass(frozen=True)
+class Lora(Settings):
+    """Low-rank adapters of a tower's weights (LoRA, arXiv 2106.09685): W + alpha / rank · B A, of which A and B are
+    trained, beside the tower's head. The encoder that is written has their sums, as plain weights.
+
+    Attributes:
+        rank: of B A, whose B is zero before training; 0 is off.
+        alpha: the factor of B A is alpha / rank.
+        targets: weights whose names match one of these patterns (fnmatch) have an adapter, if that is smaller than they
+            are: of linear layers, attention and convolutions, embeddings never.
+        dropout: share of A that is zeroed in a training step.
+    """
+
+    rank: NonNegativeInt = 0
+    alpha: PositiveFloat = 16.0
+    targets: tuple[str, ...] = ("trunk.*",)
+    dropout: ProperFraction = 0.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +71,8 @@ class ImageModel(Settings):
         standardise: the head's input is standardised with the mean and deviation found on the first images.
         feature_dropout: share of the features zeroed before the head in a training step.
         freeze: parameters whose name matches one of these patterns (fnmatch) are not trained.
+        freeze_steps: so many first steps only; without `freeze` the whole trunk then waits for the head. 0 is always.
+        lora: see `Lora`.
         layer_decay: learning rate of a block as a factor of the next one's; 1 is off.
         gradient_checkpointing: recompute activations in the backward pass.
         drop_path: stochastic depth (timm only).
@@ -70,6 +93,8 @@ class ImageModel(Settings):
     standardise: bool = False
     feature_dropout: ProperFraction = 0.0
     freeze: tuple[str, ...] = ()
+    freeze_steps: NonNegativeInt = 0
+    lora: Lora = field(default_factory=Lora)
     layer_decay: PositiveFraction = 1.0
     gradient_checkpointing: bool = False
     drop_path: ProperFraction = 0.0
@@ -83,7 +108,8 @@ class TextModel(Settings):
         spec: `open_clip:ARCH` (its text tower, trained), `hf:PATH-OR-ID` (a CLIP's, trained), `mobile:mct`
             (MobileCLIP's, from scratch), `encoder:SPEC` (the text half of any encoder, frozen, with a trained
             projection), or `none` where no objective looks at texts.
-        pretrained, head, head_hidden, residual, freeze, gradient_checkpointing: as of `ImageModel`.
+        pretrained, head, head_hidden, residual, freeze, freeze_steps, lora, layer_decay, gradient_checkpointing: as of
+            `ImageModel`.
     """
 
     spec: Annotated[
@@ -98,6 +124,9 @@ class TextModel(Settings):
     head_hidden: NonNegativeInt = 0
     residual: bool = False
     freeze: tuple[str, ...] = ()
+    freeze_steps: NonNegativeInt = 0
+    lora: Lora = field(default_factory=Lora)
+    layer_decay: PositiveFraction = 1.0
     gradient_checkpointing: bool = False
 
 
@@ -284,57 +313,13 @@ class OptimizerSettings(Settings):
         return self.head_lr or (_ADAGRAD_LR if self.head == "row-adagrad" else self.lr)
 
 
-EVALUATION_METRICS = {
-    "retrieval/map": ("retrieval", True),
-    "retrieval/recall_at_1": ("retrieval", True),
-    "knn/accuracy": ("knn", True),
-    "zero_shot/accuracy": ("zero_shot", True),
-    "zero_shot/accuracy_top5": ("zero_shot", True),
-    "held_out/loss": ("loss", False),
-}
-"""Metric of an evaluator → its setting in `EvaluateSettings`, and whether more is better."""
-
-
-@dataclass(frozen=True)
-class EvaluateSettings(Settings):
-    """What the loop evaluates on rows that are held out of training; see `openmofi.training.evaluators`.
-
-    Attributes:
-        every: steps between evaluations; the last step has one too. With 0 nothing is evaluated or held out.
-        retrieval: mAP and recall at 1 among the held-out images (`evaluation.metrics.retrieval`).
-        knn: accuracy of weighted nearest neighbours in a random half of them, for the other half.
-        zero_shot: accuracy by the names of their classes; needs a text tower.
-        loss: the loss, in batches of `data.batch_size` without random augmentation.
-        held_out: share of the rows, or of the classes, that is held out; `seed` and keys decide which.
-        held_out_by: `row`, or `class`: all rows with one of the classes.
-        limit: most rows that are held out.
-        neighbours: of `knn`.
-        seed: of what is held out; `None` for `run.seed`.
-    """
-
-    every: NonNegativeInt = 0
-    retrieval: bool = False
-    knn: bool = False
-    zero_shot: bool = False
-    loss: bool = False
-    held_out: Annotated[float, Meta(gt=0, lt=1)] = 0.02
-    held_out_by: Literal["row", "class"] = "row"
-    limit: PositiveInt = 10_000
-    neighbours: PositiveInt = 10
-    seed: NonNegativeInt | None = None
-
-    @property
-    def names(self) -> list[str]:
-        """The metrics of the evaluators that are on."""
-        return [name for name, (setting, _) in EVALUATION_METRICS.items() if self.every and getattr(self, setting)]
-
-
 @dataclass(frozen=True)
 class RunSettings(Settings):
     """How it runs.
 
     Attributes:
-        steps: optimiser steps.
+        steps: optimiser steps; warm-up and all that comes every so often is in steps too.
+        epochs: in place of `steps`: so many times as many images as are trained on; 0 is off.
         seed: of initialisation, order, augmentation, dropout and sampled classes.
         accumulate: micro-batches that a batch is cut into; representations are cached, so that contrastive losses
             still see the whole batch (GradCache, arXiv 2101.06983).
@@ -358,7 +343,8 @@ class RunSettings(Settings):
         evaluate: see `EvaluateSettings`.
     """
 
-    steps: PositiveInt = 100_000
+    steps: PositiveInt | None = None
+    epochs: NonNegativeFloat = 0.0
     seed: NonNegativeInt = 0
     accumulate: PositiveInt = 1
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -377,6 +363,12 @@ class RunSettings(Settings):
     patience: NonNegativeInt = 0
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
 
+    @property
+    def length(self) -> int:
+        """`steps` of a run that knows them."""
+        assert self.steps is not None
+        return self.steps
+
 
 @dataclass(frozen=True)
 class Recipe(Settings):
@@ -388,3 +380,8 @@ class Recipe(Settings):
     objectives: Objectives = field(default_factory=Objectives)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     run: RunSettings = field(default_factory=RunSettings)
+
+    def over(self, rows: int) -> "Recipe":
+        """With `run.steps`, where it counts epochs of so many rows: at least one step."""
+        steps = self.run.steps or max(1, round(self.run.epochs * rows / self.data.batch_size))
+        return replace(self, run=replace(self.run, steps=steps))

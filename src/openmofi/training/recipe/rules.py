@@ -97,6 +97,8 @@ def validate(recipe: Recipe) -> None:
     check_micro_batches(recipe.data.batch_size, recipe.run)
     check_trackers(recipe.run.trackers)
     check_evaluation(recipe.run, texts=recipe.model.text.spec != "none")
+    if recipe.run.steps and recipe.run.epochs:
+        raise UsageError("run.steps and run.epochs: a run has one length.", "Set run.steps=null, or run.epochs=0.")
 
 
 def require_data(recipe: Recipe) -> None:
@@ -179,11 +181,8 @@ def _check_teachers(recipe: Recipe) -> None:
 
 
 def _from_teachers(recipe: Recipe) -> bool:
-    objectives = recipe.objectives
-    return (
-        max(objectives.reinforced.weight, objectives.entity_distillation.weight, objectives.feature_distillation.weight)
-        > 0
-    )
+    names = ("reinforced", "entity_distillation", "feature_distillation")
+    return any(getattr(recipe.objectives, name).weight for name in names)
 
 
 def _check_heads(recipe: Recipe) -> None:

@@ -220,6 +220,9 @@ def test_packaged_recipes_load(tmp_path):
         6,
         "x.parquet",
     )
+    for wrong in (["run.epochs=2"], ["run.steps=null"], ["run.steps=null", "run.epochs=2"]):
+        with pytest.raises(UsageError, match="by steps, not epochs"):
+            load_link_recipe("fusion_wordnet", wrong)
     with pytest.raises(UsageError, match="fusion_wordnet"):
         load_link_recipe("fusion_wordne")
     with pytest.raises(UsageError, match=r"model\.heed"):
