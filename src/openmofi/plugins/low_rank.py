@@ -1,4 +1,12 @@
-"""Low-rank adapters of a tower's weights (`model.image.lora`): merged into plain weights at the end."""
+"""Low-rank adapters of a tower's weights (LoRA, https://arxiv.org/abs/2106.09685), merged into plain ones at the end.
+
+- Entry points: `openmofi.adapters` `low_rank`
+- Needs: nothing
+- Use: `openmofi train finetune_lora …`, or `model.image.lora: {rank: 16, alpha: 16}` in a recipe
+- Never: changes what a tower computes before the first step
+- Tests: `tests/training/model/test_adaptation.py`, `tests/training/test_finetuning.py`
+- Documentation: `docs/training.md`
+"""
 
 import math
 from typing import Any
