@@ -139,14 +139,16 @@ def beside_open_clip(world: Path, rounds: int, interval: int) -> tuple[list[harn
     """Rows and figures of both loops in turns, the shorter steps first."""
     rows: list[harness.Row] = []
     figures: dict[str, float] = {}
+    out = world / "bench-open-clip"
+    pairs = open_clip_peer.unpacked(world / "world/pages/train", out / "pairs")
     for figure, tower, batch, each in OPEN_CLIP:
         steps = max(1, interval // each)
         recipe = recipe_for(world, 3 * steps, steps, open_clip_peer.settings(tower, batch), "clip_vit_b16")
-        images, out = 2 * steps * batch, world / "bench-open-clip"
+        images = 2 * steps * batch
         seconds: dict[str, list[float]] = {f"open_clip's loop, {tower}": [], f"our loop, {tower}": []}
         theirs, ours = seconds.values()
         for _ in range(rounds):
-            theirs.append(open_clip_peer.seconds(world / "world/pages/train", tower, recipe, images, out))
+            theirs.append(open_clip_peer.seconds(pairs, tower, recipe, images, out))
             ours.append(loop_seconds(recipe, out / "ours", 2 * steps)[0])
         compared = harness.summarise(seconds, images)
         harness.show(f"train, {tower}", compared, "images")
