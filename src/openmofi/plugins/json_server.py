@@ -1,5 +1,7 @@
 """Servers that take and give JSON, as plug-ins reach them: few tries, bounded time and size, no redirects.
 
+Time is bounded from byte to byte and, once the headers are there, for the body; headers that trickle are waited for.
+
 - Needs: `pip install 'openmofi[judge]'`; a server's token, if it wants one, as `OPENAI_API_KEY`
 - Never: follows redirects, or writes the token anywhere
 - Tests: `tests/plugins/judge`, `tests/plugins/reranker`, `tests/plugins/albums`

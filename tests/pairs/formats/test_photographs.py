@@ -93,6 +93,31 @@ def test_labels_of_ours_are_no_evidence_but_what_people_add_to_them_is(tmp_path)
     assert read(tmp_path) == {"a": ("harbour", (("keywords", 7),))}
 
 
+OURS = (
+    '<rdf:Description xmlns:openmofi="https://openmofi.org/ns/1.0/"><openmofi:keywords><rdf:Bag>'
+    "<rdf:li>crane</rdf:li></rdf:Bag></openmofi:keywords></rdf:Description>"
+)
+
+
+def test_labels_of_ours_are_known_from_another_description(tmp_path):
+    """exiftool writes an rdf:Description a namespace."""
+    (tmp_path / "a.jpg").write_bytes(picture())
+    (tmp_path / "a.jpg.xmp").write_text(RDF.format(">" + KEYWORDS).replace("</rdf:RDF>", f"{OURS}</rdf:RDF>"))
+    assert read(tmp_path)["a"][0] == "mist & dawn"
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["in the sidecar", "in the image"])
+def test_copies_of_our_labels_are_no_evidence_wherever_they_stand(tmp_path, beside):
+    """One source says which are ours; the image's XMP, its IPTC and the sidecar have copies."""
+    plain, owned = RDF.format(">" + KEYWORDS), RDF.format(">").replace("</rdf:RDF>", f"{OURS}</rdf:RDF>")
+    (tmp_path / "a.jpg").write_bytes(iptc((25, b"crane"), (25, b"harbour")))
+    (tmp_path / "a.jpg.xmp").write_text(owned)
+    assert read(tmp_path)["a"][0] == "harbour"
+    (tmp_path / "a.jpg").write_bytes(iptc((25, b"crane")) + (plain if beside else owned).encode())
+    (tmp_path / "a.jpg.xmp").write_text(owned if beside else plain)
+    assert read(tmp_path)["a"][0] == "mist & dawn"
+
+
 BOMB = '<!DOCTYPE r [<!ENTITY a "aaaaaaaaaa"><!ENTITY b SYSTEM "file:///etc/passwd">]>'
 
 

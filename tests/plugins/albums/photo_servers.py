@@ -8,6 +8,7 @@ server/src/services/tag.service.ts of the one, internal/api/photo_label.go and i
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -302,7 +303,8 @@ def words(text: str) -> list[str]:
 
 
 def slug(name: str) -> str:
-    return "-".join(re.findall(r"\w+", name.lower()))
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return "-".join(re.findall(r"\w+", plain.lower()))
 
 
 def uuid(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from hashlib import sha1
 from threading import Event
 
 import pyarrow as pa
@@ -93,6 +94,52 @@ def test_what_cannot_be_fetched_is_a_row_that_says_why(library, tmp_path):
     pairs = [pair for shard in expand_shards([str(tmp_path / "photos")]) for pair in read_pairs(shard)]
     assert len(pairs) == 7
     assert pairs[1].status == "image_missing"
+
+
+def test_one_photo_that_is_odd_is_one_row(library, tmp_path, monkeypatch):
+    """A preview of a server of files without JSON, one that is large, and a photo whose JSON has another form."""
+    first, second, third, *_ = library.photos.values()
+    monkeypatch.setattr(server, "MOST_PREVIEW", 10_000)
+    second.image += bytes(10_000)
+    key = {"assets": "originalFileName", "photos": "Title"}
+    previews = []
+
+    def fault(method, path):
+        if path in (f"assets/{first.id}/thumbnail", f"t/{sha1(first.id.encode()).hexdigest()}/preview-token/fit_720"):
+            previews.append(path)
+            return 404, {}, b"<html>nginx preview-token</html>"
+        if path.endswith(third.id):
+            return 200, {}, json.dumps({"id": third.id, key[path.partition("/")[0]]: None}).encode()
+        return None
+
+    library.fault = fault
+    done = read(library, tmp_path / "photos")
+    assert done.returncode == 0, done.stderr
+    assert len(previews) == 1
+    found = rows(tmp_path / "photos")
+    assert [row["status"] for row in found] == ["failed"] * 3 + ["read"] * 4
+    assert "404" in found[0]["error_message"]
+    assert "more than 10,000" in found[1]["error_message"]
+    assert PhotoPrism.token not in str(found) + (tmp_path / "photos/manifest.json").read_text() or isinstance(
+        library, Immich
+    )
+
+
+def test_a_list_of_nothing_without_an_end_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "_IDLE_PAGES", 5)
+    with served(Immich({})) as stub:
+        stub.fault = lambda method, path: (
+            (200, {}, b'{"assets": {"items": [], "nextPage": "2"}}') if len(stub.asked) < 50 else (400, {}, b"")
+        )
+        assert "again and again" in sentence(read(stub, tmp_path / "photos"))
+        assert len(stub.asked) == 6
+
+
+def test_somebody_s_file_beside_the_list_is_no_failure(library, tmp_path):
+    beside = tmp_path / "photos/listed"
+    library.fault = lambda method, path: (beside / "mine").touch() if beside.exists() else None
+    assert read(library, tmp_path / "photos").returncode == 0
+    assert (tmp_path / "photos/listed/mine").exists()
 
 
 @pytest.mark.parametrize("stopped", range(0, 15, 3))

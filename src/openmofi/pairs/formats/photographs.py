@@ -9,7 +9,7 @@
 
 Of each kind the first counts that says something: the sidecar's, then the image's XMP, then its IPTC. Of a text in
 several languages the default counts. Keywords that are labels of ours, as `openmofi dataset export --format xmp` writes
-them, count as nothing: a label is no evidence of itself.
+them, count as nothing wherever they stand, once one of these says so: a label is no evidence of itself.
 """
 
 from collections.abc import Callable, Mapping
@@ -58,39 +58,43 @@ class Photographs:
         if (start := ends.find(_OPENS)) >= 0:
             found.append(_xmp(ends[start : ends.find(_CLOSES, start) + len(_CLOSES)]))
         found.append(_iptc(ends, settings.encoding or "cp1252"))
+        ours = {word for each in found for word in each.get("labels", ())}
+        for each in found:
+            each["keywords"] = [word for word in each.get("keywords", ()) if word not in ours]
         named = (settings.text_column,) if isinstance(settings.text_column, str) else settings.text_column
         texts = {
-            kind: from_str(next((each[kind] for each in found if each.get(kind)), ""), settings.max_text_chars).text
+            kind: from_str(
+                ", ".join(next((each[kind] for each in found if each.get(kind)), ())), settings.max_text_chars
+            ).text
             for kind in [name for name in named if name in _PROPERTIES] or _PROPERTIES
         }
         text, kinds = joined_texts(texts)
         return TextParts(text or None, kinds)
 
 
-def _xmp(packet: bytes) -> dict[str, str]:
-    """Return the texts of a packet; none of a damaged one, or of one that declares entities, as XMP never does."""
+def _xmp(packet: bytes) -> dict[str, list[str]]:
+    """Return a packet's texts, and our `labels`; none of a damaged one, or of one with entities, as XMP never has."""
     text = decoded(packet, "")
     text = text.decode("utf-8-sig", "replace") if isinstance(text, bytes) else text
     try:
         root = ElementTree.fromstring("" if "<!DOCTYPE" in text else text.strip())
     except (ElementTree.ParseError, ValueError):
         return {}
-    rdf, texts = root if root.tag == f"{_RDF}RDF" else root.find(f"{_RDF}RDF"), dict[str, str]()
+    rdf = root if root.tag == f"{_RDF}RDF" else root.find(f"{_RDF}RDF")
+    own = [] if rdf is None else rdf.iter(f"{{{XMP_NAMESPACE}}}keywords")
+    texts = {"labels": [(item.text or "").strip() for node in own for item in node.iter(f"{_RDF}li")]}
     for about in () if rdf is None else rdf.findall(f"{_RDF}Description"):
-        labels = {item.text for own in about.iter(f"{{{XMP_NAMESPACE}}}keywords") for item in own.iter(f"{_RDF}li")}
         for kind, name in _PROPERTIES.items():
-            value = about.get(name, "")  # RDF's short form
+            values = [about.get(name, "")]  # RDF's short form
             if (node := about.find(name)) is not None:
                 items = list(node.iter(f"{_RDF}li")) or [node]
                 default = [item for item in items if "x-default" in item.attrib.values()]
-                said = [item for item in items if item.text not in labels]
-                used = said if kind == "keywords" else (default or items)[:1]
-                value = ", ".join((item.text or "").strip() for item in used)
-            texts[kind] = texts.get(kind) or value.strip(" ,")
+                values = [item.text or "" for item in (items if kind == "keywords" else (default or items)[:1])]
+            texts[kind] = texts.get(kind) or [said for each in values if (said := each.strip())]
     return texts
 
 
-def _iptc(data: bytes, encoding: str) -> dict[str, str]:
+def _iptc(data: bytes, encoding: str) -> dict[str, list[str]]:
     """Return the texts among Photoshop's resources of a JPEG, in UTF-8 or else in `encoding`."""
     place = data.find(b"8BIM\x04\x04", max(data.find(b"Photoshop 3.0\0"), 0)) + 6
     if place < 6 or not data.startswith(b"\xff\xd8"):
@@ -102,8 +106,8 @@ def _iptc(data: bytes, encoding: str) -> dict[str, str]:
         place += 5 + size
         if head[1] == 2 and (kind := _DATASETS.get(head[2])):
             raw = data[place - size : place].strip(b"\0 \r\n")
-            values.setdefault(kind, []).append(_text(raw, encoding))
-    return {kind: ", ".join(texts if kind == "keywords" else texts[:1]) for kind, texts in values.items()}
+            values.setdefault(kind, []).extend([_text(raw, encoding)] if raw else ())
+    return {kind: texts if kind == "keywords" else texts[:1] for kind, texts in values.items()}
 
 
 def _text(raw: bytes, encoding: str) -> str:

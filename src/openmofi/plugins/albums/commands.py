@@ -109,7 +109,8 @@ def untag(server: _Server, journal: _Journal, as_json: Json = False) -> None:
     if as_json:
         print_json(counts)
     else:
-        typer.echo(f"{counts['removed']:,} labels are taken back; {counts['gone']:,} are gone, or another's")
+        kept = "are of photos that are gone or another's, or would cost a keyword"
+        typer.echo(f"{counts['removed']:,} labels are taken back; {counts['gone']:,} {kept}")
 
 
 def _wait() -> None:
@@ -170,10 +171,10 @@ def wanted_labels(place: str, kb: Path | None, min_probability: float) -> Wanted
         if not re.match(ID, row["key"]):
             hint = "Label what 'openmofi albums read' wrote."
             raise UsageError(f"{place} has the key {row['key']!r}, which no photo server gives.", hint)
-        entity, probability = row["entity"], round(row["probability"], 4)
+        entity, probability = row["entity"], round(row["probability"], 6)  # of 32 bits
         name = base[entity].name if entity in base else entity
         name = " ".join("".join(filter(str.isprintable, name.replace("/", "-"))).split())[:_MOST_CHARS]
-        if probability >= min_probability:
+        if name and probability >= min_probability:
             names = wanted.setdefault(row["key"], {})
             names[name] = max(probability, names.get(name, 0))
     return wanted

@@ -9,8 +9,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from openmofi.errors import OpenMofiError
-from openmofi.plugins.albums.server import PAGE, ROOT, Id, Op, PhotoServer
+from openmofi.plugins.albums.server import PAGE, ROOT, Id, Lost, Op, PhotoServer
 
 _BANDS = (99, 95, 90, 80, 70, 60, 50, 0)
 """Percent that a label's probability has at least; its tag's last part."""
@@ -87,7 +86,7 @@ class Immich(PhotoServer):
 
         Tags below `ROOT` are ours, and no evidence.
         """
-        asset = self.answer("GET", f"assets/{photo}", _Asset)
+        asset = self.photo(f"assets/{photo}", _Asset)
         albums = self.answer("GET", f"albums?assetId={photo}", list[_Album])
         theirs = (tag.value for tag in asset.tags or () if f"{tag.value}/".partition("/")[0] != ROOT)
         said = {
@@ -104,12 +103,12 @@ class Immich(PhotoServer):
 
         Makes the tags, which nobody has yet; immich removes those that stay so each night.
         """
-        there = [f"{tag.value}/" for tag in self.answer("GET", f"assets/{photo}", _Asset).tags or ()]
+        there = [f"{tag.value}/" for tag in self.photo(f"assets/{photo}", _Asset).tags or ()]
         ops = []
         for name, probability in labels.items():
             below = f"{ROOT}/{name}/"
             if not any(value.startswith(below) for value in there):
-                band = next(each for each in _BANDS if round(100 * probability, 2) >= each)
+                band = next(each for each in _BANDS if round(100 * probability, 4) >= each)
                 ops.append(Op(f"{below}≥ {band} %", self._id(f"{below}≥ {band} %")))
         return ops
 
@@ -121,15 +120,29 @@ class Immich(PhotoServer):
         return self._ids[value]
 
     def add(self, photo: str, ops: Sequence[Op]) -> list[Op]:
-        """Make changes, and return those that the server made: of a photo of somebody else it makes none."""
-        body = {"tagIds": [op.id for op in ops], "assetIds": [photo]}
-        return list(ops) if self.answer("PUT", "tags/assets", _Tagged, body).count else []
+        """Make changes, and return those that the server made: of a photo of somebody else it makes none.
 
-    def remove(self, photo: str, op: Op) -> None:
-        """Take a change back, if it was made."""
-        for each in self.answer("DELETE", f"tags/{op.id}/assets", list[_Untagged], {"ids": [photo]}):
-            if not each.success and each.error != "not_found":
-                raise OpenMofiError(
-                    f"The {self.role} {self.address} keeps the tag {op.name!r} of {photo}: {each.error}.",
-                    "Use a key that may tag these images, and start the same command again.",
-                )
+        The photo says which, where fewer were counted: a request that is repeated counts nothing.
+        """
+        body = {"tagIds": [op.id for op in ops], "assetIds": [photo]}
+        if self.answer("PUT", "tags/assets", _Tagged, body).count >= len(ops):
+            return list(ops)
+        there = {tag.id for tag in self.photo(f"assets/{photo}", _Asset).tags or ()}
+        return [op for op in ops if op.id in there]
+
+    def remove(self, photo: str, op: Op) -> bool:
+        """Take a change back, and return whether it was there.
+
+        Raises:
+            Lost: the key cannot see the photo, or may not change it.
+        """
+        try:
+            (said,) = self.answer("DELETE", f"tags/{op.id}/assets", tuple[_Untagged], {"ids": [photo]})
+        except Lost:  # of a tag that was cleaned up; of one of somebody else, too
+            tags = self.photo(f"assets/{photo}", _Asset).tags
+            if tags is None or any(tag.id == op.id for tag in tags):
+                raise
+            return False
+        if not said.success and said.error != "not_found":
+            raise Lost(f"The {self.role} {self.address} keeps the tag {op.name!r} of {photo}.")
+        return said.success

@@ -6,6 +6,7 @@ Names are those of its JSON, which writes `Labels` where the specification write
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -15,7 +16,7 @@ from msgspec import Meta, Struct
 from msgspec import field as named
 from msgspec.structs import replace
 
-from openmofi.plugins.albums.server import PAGE, Id, Op, PhotoServer
+from openmofi.plugins.albums.server import PAGE, Id, Lost, Op, PhotoServer
 
 _OF_PEOPLE = frozenset({"meta", "xmp", "manual", "admin"})
 """Sources of titles and descriptions that are no machine's."""
@@ -51,6 +52,7 @@ class _Details(Struct, rename="pascal"):
 
 class _Name(Struct, rename="pascal"):
     name: str = ""
+    slug: str = ""
 
 
 class _Label(Struct):
@@ -84,8 +86,6 @@ class PhotoPrism(PhotoServer):
 
     API: ClassVar[str] = "/api/v1"
 
-    _token: str = ""
-
     @staticmethod
     def headers(key: str) -> dict[str, str]:
         """See `Immich`."""
@@ -103,14 +103,14 @@ class PhotoPrism(PhotoServer):
         path = f"photos?count={number}&offset={offset}&order=added&quality=0&q=primary:true"
         response = self.reply("GET", path)
         token = response.headers.get("X-Preview-Token", "")
-        self._token = token if re.fullmatch(r"[\w-]+", token) else "public"
+        self.token = token if re.fullmatch(r"[\w-]+", token) else "public"
         return self.parsed(response, list[_Listed])
 
     def texts(self, photo: str) -> tuple[dict[str, str], str]:
         """See `Immich`. Labels and keywords are no evidence: among them are the classifier's, and ours."""
-        if not self._token:
+        if not self.token:
             self._listed(1, 0)
-        found = self.answer("GET", f"photos/{photo}", _Photo)
+        found = self.photo(f"photos/{photo}", _Photo)
         primary = next((each for each in found.files or () if each.primary and each.hash), _File())
         named_people = (each.name for file in found.files or () for each in file.markers or () if not each.invalid)
         said = {
@@ -121,7 +121,7 @@ class PhotoPrism(PhotoServer):
             "people": ", ".join(filter(None, dict.fromkeys(named_people))),
             "file_name": (found.original_name or primary.name).rpartition("/")[2],
         }
-        return said, f"t/{primary.hash}/{self._token}/fit_720" if primary.hash else ""
+        return said, f"t/{primary.hash}/{self.token}/fit_720" if primary.hash else ""
 
     def missing(self, photo: str, labels: Mapping[str, float]) -> list[Op]:
         """See `Immich`. A label that a person removed is there: nobody adds it again.
@@ -129,15 +129,14 @@ class PhotoPrism(PhotoServer):
         PhotoPrism removes the words of a label from the photo's keywords together with it: one that would cost a
         keyword that no other label brings is left out.
         """
-        found = self.answer("GET", f"photos/{photo}", _Photo)
+        found = self.photo(f"photos/{photo}", _Photo)
         there = found.labels or []
-        brought = " ".join(each.name.casefold() for each in there if each.uncertainty < _REMOVED)
-        keywords = _words(found.details.keywords if found.details else "") - _words(brought)
-        taken = {"", *(_plain(each.name) for each in there)}
+        slugs = {_plain(each.label.slug) for each in there if each.label}
+        taken = {"", *slugs, *(_plain(each.name) for each in there)}
         return [
-            Op(name, percent=round(100 * (1 - probability)), before=[each.id for each in there])
+            Op(name, percent=max(1, round(100 * (1 - probability))), before=[each.id for each in there])
             for name, probability in labels.items()
-            if _plain(name) not in taken and not any(word in name.casefold() for word in keywords)
+            if _plain(name) not in taken and not _costs(found, name)
         ]
 
     def add(self, photo: str, ops: Sequence[Op]) -> list[Op]:
@@ -145,23 +144,48 @@ class PhotoPrism(PhotoServer):
         added: list[Op] = []
         for op in ops:
             body = {"Name": op.name, "Uncertainty": op.percent, "Priority": 0}
-            labels = self.answer("POST", f"photos/{photo}/label", _Photo, body).labels or []
+            try:
+                labels = self.answer("POST", f"photos/{photo}/label", _Photo, body).labels or []
+            except Lost:  # it refuses the name, and may take the others
+                continue
             seen = {*op.before, *(int(each.id) for each in added)}
-            new = [each for each in labels if each.id not in seen and each.source == "manual"]
+            new = [each for each in labels if each.id not in seen and _ours(each, op)]
             new.sort(key=lambda each: _plain(each.name) != _plain(op.name))
             added += [replace(op, id=str(each.id)) for each in new[:1]]
         return added
 
-    def remove(self, photo: str, op: Op) -> None:
-        """See `Immich`. Of a change that was cut off, the label is known by its name."""
-        for each in self.answer("GET", f"photos/{photo}", _Photo).labels or ():
+    def remove(self, photo: str, op: Op) -> bool:
+        """See `Immich`. Of a change that was cut off, the label is known by its name.
+
+        Raises:
+            Lost: also, where it would cost a keyword that the photo got meanwhile.
+        """
+        found = self.photo(f"photos/{photo}", _Photo)
+        for each in found.labels or ():
             same = str(each.id) == op.id if op.id else _plain(each.name) == _plain(op.name)
-            if same and each.id not in op.before and each.source == "manual":
+            if same and each.id not in op.before and _ours(each, op):
+                if _costs(found, each.name):
+                    raise Lost(f"The label {each.name!r} of {photo} would cost a keyword.")
                 self.reply("DELETE", f"photos/{photo}/label/{each.id}")
+                return True
+        return False
+
+
+def _ours(label: _Label, op: Op) -> bool:
+    """Return whether a label is as we write it; one that a person gives or confirms has an uncertainty of 0."""
+    return label.source == "manual" and label.uncertainty == op.percent
+
+
+def _costs(found: _Photo, name: str) -> bool:
+    """Return whether a label's end costs a keyword that no label brings."""
+    brought = " ".join(each.name for each in found.labels or () if each.uncertainty < _REMOVED)
+    keywords = _words(found.details.keywords if found.details else "") - _words(brought)
+    return any(word in name.casefold() for word in keywords)
 
 
 def _plain(name: str) -> str:
-    return "".join(filter(str.isalnum, name.casefold()))
+    """Return what two names of a label have in common: PhotoPrism knows labels by their slugs, without accents."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", name).casefold()))
 
 
 def _words(text: str) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ _SCHEMA = pa.schema([*((name, pa.string()) for name in _COLUMNS), ("image", pa.b
 _LISTED, _SHARDS = "listed/images.json", "[0-9]*.parquet"
 _AGAIN = "Start the command again with --restart."
 _MOST_CHARS = 10_000
+_IDLE_PAGES = 1_000
+"""Pages of a list, one after the other, that may have nothing but videos."""
 
 
 def read_images(
@@ -84,16 +87,18 @@ def read_images(
             raise OpenMofiError(f"None of {len(photos):,} images of {server.address} could be read. {reasons}", _AGAIN)
         finish_manifest(out, manifest, counts)
         Path(listed).unlink()
-        Path(listed).parent.rmdir()
+        with suppress(OSError):  # somebody's file is there
+            Path(listed).parent.rmdir()
     return counts
 
 
 def _identifiers(server: Immich | PhotoPrism, limit: int) -> list[str]:
-    photos: dict[str, None] = {}
+    photos, idle = dict[str, None](), 0
     for page in server.pages():
         before = len(photos)
         photos |= dict.fromkeys(page)
-        if page and len(photos) == before:
+        idle = idle + 1 if len(photos) == before else 0
+        if idle and (page or idle > _IDLE_PAGES):
             raise OpenMofiError(
                 f"The {server.role} {server.address} lists the same images again and again.", "Check its version."
             )

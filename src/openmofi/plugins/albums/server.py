@@ -19,11 +19,15 @@ ROOT = "OpenMOFI"
 PAGE = 250
 """Images that are listed by a request."""
 MOST_BYTES = 32 << 20
-"""Of a response; a preview has less than one MiB."""
+"""Of a response."""
+MOST_PREVIEW = 4 << 20
+"""Bytes of a preview, which has less than one MiB; a shard of them is in memory."""
 ID = r"^[0-9A-Za-z-]{1,64}\Z"
 Id = Annotated[str, Meta(pattern=ID)]
 """Identifiers stand in paths of requests."""
 _LOST = frozenset({400, 404, 410, 415, 422})
+_NO_IMAGE = frozenset({404, 410, 415})
+"""Statuses of one preview, whoever says so: a server of files says it without JSON."""
 _LATER = "Start the same command again later: it continues where it stopped."
 T = TypeVar("T")
 
@@ -54,30 +58,41 @@ class PhotoServer(JsonServer):
 
     Attributes:
         key: the secret, which no error repeats.
+        token: another, of the server's own, in the addresses of previews.
     """
 
     key: str = field(default="", repr=False, kw_only=True)
+    token: str = field(default="", repr=False, kw_only=True)
 
-    def reply(self, method: str, path: str, body: Any = None, lost: frozenset[int] = _LOST) -> Reply:
+    def reply(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        lost: frozenset[int] = _LOST,
+        surely: frozenset[int] = frozenset(),
+    ) -> Reply:
         """Return a successful response.
 
         Raises:
-            Lost: it has one of the statuses `lost`, and the server itself says so, in JSON.
+            Lost: it has one of the statuses `lost`, and the server itself says so, in JSON; or one of `surely`.
             OpenMofiError: there is none.
         """
         response = self.send(method, path, body)
         if response.is_success:
             return response
         hint, status = _LATER, response.status_code
-        gone = status in lost and isinstance(looked_up(response), dict)
+        gone = status in surely or (status in lost and isinstance(looked_up(response), dict))
         if 300 <= status < 400:
             hint = "It redirects, and the key is for this address alone: give the address that it redirects to."
         elif status in (401, 403):
             hint = f"Put a key with the permissions of docs/guides/photos.md into {KEY}."
         elif status in lost:
             hint = "Check the address; immich or photoprism before it says which kind of server it is."
-        refused = self.refusal(response, hint)
-        raise (Lost if gone else OpenMofiError)(refused.message.replace(self.key, "…").rstrip(".") + ".", hint)
+        said = self.refusal(response, hint).message
+        for secret in filter(None, (self.key, self.token)):
+            said = said.replace(secret, "…")
+        raise (Lost if gone else OpenMofiError)(said.rstrip(".") + ".", hint)
 
     def answer(self, method: str, path: str, kind: type[T], body: Any = None) -> T:
         """Return a response's JSON.
@@ -86,6 +101,21 @@ class PhotoServer(JsonServer):
             Lost, OpenMofiError: as `reply`, or it is something else.
         """
         return self.parsed(self.reply(method, path, body), kind)
+
+    def photo(self, path: str, kind: type[T]) -> T:
+        """Return what the server knows of a photo.
+
+        Raises:
+            Lost: there is no such photo, or what is known of it has another form.
+            OpenMofiError: as `answer`.
+        """
+        response = self.reply("GET", path)
+        try:
+            return self.parsed(response, kind)
+        except OpenMofiError as error:
+            if isinstance(looked_up(response), dict):
+                raise Lost(error.message, error.hint) from error
+            raise
 
     def parsed(self, response: Reply, kind: type[T]) -> T:
         """See `answer`."""
@@ -96,10 +126,12 @@ class PhotoServer(JsonServer):
         """Return an image.
 
         Raises:
-            Lost: there is none, or it is something else.
+            Lost: there is none, it is something else, or larger than `MOST_PREVIEW`.
             OpenMofiError: as `reply`.
         """
-        content = self.reply("GET", path, lost=_LOST | {500}).content
+        content = self.reply("GET", path, lost=_LOST | {500}, surely=_NO_IMAGE).content
+        if len(content) > MOST_PREVIEW:
+            raise Lost(f"The preview has {len(content):,} bytes, more than {MOST_PREVIEW:,}.")
         try:
             image_size(content)
         except ImageRefused as refused:

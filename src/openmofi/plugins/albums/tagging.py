@@ -58,14 +58,15 @@ class Journal:
             OpenMofiError: as `read`, or it is of other labels.
         """
         labels = fingerprint(wanted)
-        if not path.exists():
-            head = _Head("openmofi albums 1", server.address, labels)
-            write_text(path, msgspec.json.encode(head).decode() + "\n")
-        journal = cls.read(path, server)
-        if journal.labels != labels and (journal.planned or journal.done):
+        journal = cls.read(path, server) if path.exists() else None
+        if journal and journal.labels == labels:
+            return journal
+        if journal and (journal.planned or journal.done):
             hint = "Name another file with -o, or take the tags of this one back first: openmofi albums untag --help."
             raise OpenMofiError(f"{path} is the journal of other labels, or of another --min-probability.", hint)
-        return journal
+        head = _Head("openmofi albums 1", server.address, labels)
+        write_text(path, msgspec.json.encode(head).decode() + "\n")
+        return cls(path, labels, {}, {})
 
     @classmethod
     def read(cls, path: Path, server: PhotoServer) -> Journal:
@@ -121,7 +122,8 @@ def write_tags(server: Immich | PhotoPrism, wanted: Wanted, journal: Journal, pr
     """Give photos the tags of their labels; those that have a tag already keep it as it is.
 
     Returns:
-        Labels that were `added`, `left_out`, and `failed`: of photos that are gone, or that the key may not change.
+        Labels that were `added`, `left_out`, and `failed`: of photos that are gone, or that the key may not change, or
+        which the server refuses. The same command tries these again.
 
     Raises:
         OpenMofiError: the server does not answer as its API does, or refuses the key.
@@ -131,26 +133,38 @@ def write_tags(server: Immich | PhotoPrism, wanted: Wanted, journal: Journal, pr
     for photo, labels in wanted.items():
         if photo in journal.planned:  # a run was stopped amid it
             take_back(server, journal, photo)
-        if photo not in journal.done:
+        done = journal.done.get(photo, [])
+        if photo in journal.planned:  # it cannot be taken back, and stays in the journal
+            counts["failed"] += len(labels) - len(done)
+        elif len(done) < len(labels):
             try:
-                ops = server.missing(photo, labels)
-                if ops:
-                    journal.write(photo, "planned", ops)
-                    journal.write(photo, "done", server.add(photo, ops))
-                    counts["failed"] += len(ops) - len(journal.done[photo])
-                counts["left_out"] += len(labels) - len(ops)
+                counts.update(_add_rest(server, journal, photo, labels))
             except Lost:
-                counts["failed"] += len(labels)
+                counts["failed"] += len(labels) - len(done)
         counts["added"] += len(journal.done.get(photo, ()))
         progress.advance({"photos": 1})
     return dict(counts)
+
+
+def _add_rest(server: Immich | PhotoPrism, journal: Journal, photo: str, labels: Mapping[str, float]) -> dict[str, int]:
+    """Give a photo those labels that it lacks, but none that a person removed; see `write_tags`."""
+    done = journal.done.get(photo, [])
+    names = {op.name for op in done}
+    ops = [op for op in server.missing(photo, labels) if op.name not in names]
+    made: list[Op] = []
+    if ops:
+        journal.write(photo, "planned", ops)
+        made = server.add(photo, ops)
+        journal.write(photo, "done" if done or made else "undone", done + made)
+    return {"failed": len(ops) - len(made), "left_out": len(labels) - len(done) - len(ops)}
 
 
 def remove_tags(server: Immich | PhotoPrism, journal: Journal, progress: Progress) -> dict[str, int]:
     """Take back all that a journal says, and nothing else.
 
     Returns:
-        `removed` labels, and `gone`: those of photos or tags that are no longer there.
+        `removed` labels, and `gone`: those of photos that are no longer there or are somebody else's, and those that
+        would cost a keyword.
 
     Raises:
         OpenMofiError: as `write_tags`.
@@ -169,8 +183,7 @@ def take_back(server: Immich | PhotoPrism, journal: Journal, photo: str) -> Coun
     counts: Counter[str] = Counter()
     for op in journal.done.get(photo, []) + journal.planned.get(photo, []):
         try:
-            server.remove(photo, op)
-            counts["removed"] += 1
+            counts["removed"] += server.remove(photo, op)
         except Lost:
             counts["gone"] += 1
     if not counts["gone"]:  # the server says the same where the key is somebody else's
