@@ -321,13 +321,15 @@ class RunState:
         return self.ranks.sharded(value, item.rows) if rows else value
 
     def prepare(self, saved: Mapping[str, TensorStorageMetadata]) -> None:
-        """Make room for the optimisers' moments that a checkpoint holds, which a new run does not have yet.
+        """Make room for the optimisers' moments that a checkpoint holds, and drop those that it does not hold: a new run
+        has none yet, and what was frozen first has none in an early checkpoint.
 
         Args:
             saved: name of a tensor in the checkpoint → its whole shape and its dtype.
         """
         for name, optimizer in self.optimizers.items():
             for item in optimizer.trained:
+                optimizer.inner.state.pop(item.parameter, None)
                 for key, entry in _part(saved, f"optimizer.{name}.{item.name}.").items():
                     if "." not in key:
                         optimizer.inner.state[item.parameter][key] = _room(item, entry.size, entry.properties.dtype)
