@@ -321,8 +321,8 @@ class RunState:
         return self.ranks.sharded(value, item.rows) if rows else value
 
     def prepare(self, saved: Mapping[str, TensorStorageMetadata]) -> None:
-        """Make room for the optimisers' moments that a checkpoint holds, and drop those that it does not hold: a new run
-        has none yet, and what was frozen first has none in an early checkpoint.
+        """Make room for the optimisers' moments that a checkpoint holds, and drop all others: a new run has none yet, and
+        an early checkpoint none of what was frozen first.
 
         Args:
             saved: name of a tensor in the checkpoint → its whole shape and its dtype.
