@@ -47,7 +47,8 @@ def adapt(tower: Tower, settings: Lora, seed: int, setting: str) -> None:
     """Freeze a tower's trunk and give its weights adapters: as parametrizations of torch, which any module takes.
 
     Args:
-        tower: before training; what it computes stays as it is, to the bit.
+        tower: before training; what it computes stays as it is, to rounding: without gradients PyTorch's attention
+            takes another path where it has adapters.
         settings: with a rank.
         seed: of the adapters.
         setting: where they are from, for the error.

@@ -321,8 +321,9 @@ class RunState:
         return self.ranks.sharded(value, item.rows) if rows else value
 
     def prepare(self, saved: Mapping[str, TensorStorageMetadata]) -> None:
-        """Make room for the optimisers' moments that a checkpoint holds, and drop all others: a new run has none yet, and
-        an early checkpoint none of what was frozen first.
+        """Make room for the optimisers' moments that a checkpoint holds, which a new run does not have yet.
+
+        All others are dropped: an early checkpoint has none of what was frozen first.
 
         Args:
             saved: name of a tensor in the checkpoint → its whole shape and its dtype.
