@@ -8,6 +8,7 @@ import openmofi.training.run as run_module
 from openmofi.encoders import open_encoder
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import read_manifest
+from openmofi.training.evaluators import HeldOutEvaluator
 from openmofi.training.log import Unwatched
 from openmofi.training.recipe import EvaluateSettings, Lora
 
@@ -73,6 +74,29 @@ def test_a_frozen_start_is_resumed_on_either_side_of_its_end(make, tmp_path, sto
     averages = {name.replace("model.", "ema.weights.") for name in trunk} & set(states[0])
     assert averages
     assert all(torch.equal(states[0][name], states[1][name]) for name in averages)
+
+
+def test_a_best_checkpoint_of_the_frozen_start_becomes_the_encoder(make, tmp_path, monkeypatch):
+    true = HeldOutEvaluator.evaluate
+    falling = lambda self, step: {**true(self, step), "retrieval/map": 1 / step}  # noqa: E731
+    monkeypatch.setattr(run_module.HeldOutEvaluator, "evaluate", falling)
+    run = {
+        "evaluate": EvaluateSettings(2, retrieval=True, held_out=0.3),
+        "best": "retrieval/map",
+        "checkpoint_every": 2,
+        "keep": 9,
+    }
+    recipe = make("exact", image={"freeze_steps": 3}, optimizer={"ema": 0.0}, run=run)
+    assert trained(recipe, tmp_path / "run")["best"]["step"] == 2
+    state, late = stored(tmp_path / "run", 2), stored(tmp_path / "run", 6)
+    weights = load_file(tmp_path / "run/encoder/model.safetensors")
+    heads = [name for name in weights if name.endswith("head.weight")]
+    assert heads
+    for name in heads:
+        kept = f"model.{name}"
+        assert torch.equal(weights[name], state[kept])
+        assert not torch.equal(weights[name], late[kept])
+    assert trained(recipe, tmp_path / "run", resume=True)["best"]["step"] == 2
 
 
 def test_statistics_of_a_frozen_start_stay(make, tmp_path):

@@ -47,7 +47,8 @@ def adapt(tower: Tower, settings: Lora, seed: int, setting: str) -> None:
     """Freeze a tower's trunk and give its weights adapters: as parametrizations of torch, which any module takes.
 
     Args:
-        tower: before training; what it computes stays as it is, to the bit.
+        tower: before training; what it computes stays as it is, to rounding: without gradients PyTorch may choose
+            another product for a weight that is computed (`mm` or `bmm`, by whether a weight requires a gradient).
         settings: with a rank.
         seed: of the adapters.
         setting: where they are from, for the error.

@@ -46,6 +46,7 @@ from openmofi.training.model import Ema, build_model, inputs_of, save_encoder
 from openmofi.training.model.adaptation import frozen_first, frozen_print
 from openmofi.training.model.towers import DualEncoder, ModelInputs, standardise, start_from_labels
 from openmofi.training.recipe import EVALUATION_METRICS, Recipe
+from openmofi.training.recipe.rules import require_length
 from openmofi.training.report import CLASSES, CURVES, FIGURES, PAGE, write_curves, write_results
 from openmofi.training.state import Forward, RunState, build_optimizers, build_terms, logit_scale
 
@@ -114,8 +115,7 @@ def train(
         KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint is written.
     """
     out = Path(out)
-    if not (recipe.run.steps or recipe.run.epochs):
-        raise UsageError("The recipe does not say how long to train.", "Add --set run.epochs=5, or run.steps=10000.")
+    require_length(recipe.run)
     with training_process(recipe.run.threads, tf32=recipe.run.precision == "bf16") as ranks:
         if labels:
             recipe = _built(recipe, out, ranks, restart=restart)

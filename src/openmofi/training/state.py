@@ -323,11 +323,14 @@ class RunState:
     def prepare(self, saved: Mapping[str, TensorStorageMetadata]) -> None:
         """Make room for the optimisers' moments that a checkpoint holds, which a new run does not have yet.
 
+        All others are dropped: an early checkpoint has none of what was frozen first.
+
         Args:
             saved: name of a tensor in the checkpoint → its whole shape and its dtype.
         """
         for name, optimizer in self.optimizers.items():
             for item in optimizer.trained:
+                optimizer.inner.state.pop(item.parameter, None)
                 for key, entry in _part(saved, f"optimizer.{name}.{item.name}.").items():
                     if "." not in key:
                         optimizer.inner.state[item.parameter][key] = _room(item, entry.size, entry.properties.dtype)

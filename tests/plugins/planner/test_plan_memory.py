@@ -157,6 +157,12 @@ def test_the_command_prints_the_plan():
     assert "Did you mean 'h100'?" in wrong.stderr
 
 
+def test_the_plan_of_a_recipe_without_a_length_is_refused_as_its_run_is():
+    done = in_process("train", "entity_head", "--plan", "--classes", "1000", "--set", "run.steps=null")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "The recipe does not say how long to train." in done.stderr
+
+
 def test_the_plan_of_a_residual_head_counts_the_dataset_s_classes(dataset, small_encoder):
     arguments = ("train", "entity_head", "--plan", "--json", "--encoder", small_encoder, "--dataset", dataset)
     found = json.loads(in_process(*arguments).stdout)
@@ -187,6 +193,9 @@ def test_adapters_have_states_and_what_they_adapt_has_none():
     assert low.parameters - low.trained_parameters < whole.parameters == whole.trained_parameters
     assert 20 * low.trained_parameters < whole.parameters
     assert low.trained == 4 * low.trained_parameters
+    # B A is multiplied once a micro-batch, of however many rows; rows cost what they cost, but for weights' gradients.
+    assert low.forward == whole.forward
+    assert 2 * whole.forward < low.both < whole.both
     plans = [planned(SMALL, towers, GPUS["h100"], gpus=1, classes=1).memory for towers in (whole, low)]
     assert all(20 * plans[1][name] < plans[0][name] for name in ("gradients", "optimizer"))
     held = changed(SMALL, {"model.image.freeze_steps": 5})

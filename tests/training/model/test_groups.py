@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 import timm
 import torch
+from timm.models import group_parameters
 from timm.optim import param_groups_layer_decay
 
 from openmofi.training.model import layer_ids, parameter_groups
@@ -57,6 +58,18 @@ def test_layers_as_timm_groups_them(settings_of):
             assert mine[1] == pytest.approx(group["lr_scale"])
             assert mine[2] == group["weight_decay"]
     assert found["image.head.weight"][1] == 1.0
+
+
+def test_layers_of_a_timm_tower_in_open_clip_are_as_timm_groups_them():
+    with torch.device("meta"):
+        tower = timm.create_model("vit_pe_core_tiny_patch16_384", depth=3)
+    oracle = group_parameters(tower, tower.group_matcher(coarse=False), reverse=True)
+    found = layer_ids(torch.nn.ModuleDict({"trunk": tower}))
+    # timm counts the last normalisation to the last block.
+    assert {name: layer for name, layer in found.items() if not name.startswith("trunk.norm.")} == {
+        f"trunk.{name}": layer for name, layer in oracle.items() if not name.startswith("norm.")
+    }
+    assert found["trunk.norm_pre.weight"] == 0
 
 
 @pytest.mark.parametrize("kind", ["open_clip", "clip", "siglip", "lite0"])

@@ -69,6 +69,9 @@ def value_of(recipe: object, key: str) -> object:
         ("objectives.reinforced={weight: 1, scale: 200}", "objectives.reinforced: scale is 200, above max_scale"),
         ("model.start_share=0.5", "mixes the weights before training into the encoder, and they are random"),
         ("data.reinforcement.store=store", "whose features are computed once"),
+        ("model.image.lora.rank=2", "model.image.lora is of a tower that is trained, and 'encoder:"),
+        ("model.text.lora={rank: 2}", "model.text.lora is of a tower that is trained, and 'encoder:"),
+        ("model.image.freeze_steps=2", "model.image.freeze_steps is of a tower that is trained"),
     ],
 )
 def test_a_broken_rule_is_told(override, told):

@@ -13,6 +13,7 @@ from openmofi.plugins.planner.plan_memory import CLASSES, GPUS, PAIRS, RESERVE, 
 from openmofi.training.data import read_footers
 from openmofi.training.model import inputs_of
 from openmofi.training.recipe import Recipe
+from openmofi.training.recipe.rules import require_length
 
 
 def print_plan(recipe: Recipe, name: str, gpus: int, classes: int | None, as_json: bool) -> None:
@@ -25,8 +26,9 @@ def print_plan(recipe: Recipe, name: str, gpus: int, classes: int | None, as_jso
         as_json: print the plan as JSON.
 
     Raises:
-        UsageError: the kind is unknown, or the batch cannot be shared by the GPUs.
+        UsageError: the kind is unknown, the recipe has no length, or the batch cannot be shared by the GPUs.
     """
+    require_length(recipe.run)
     if name not in GPUS:
         raise UsageError(
             f"unknown value {name!r} for --gpu.{did_you_mean(name, GPUS)}", f"Known are {', '.join(GPUS)}."

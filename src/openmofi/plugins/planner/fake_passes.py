@@ -114,7 +114,7 @@ class Towers:
         row: bytes of what the towers read of a row.
         peaks: rows of a micro-batch → most bytes alive in its passes; two points, between which it is no more than
             the straight line: the greatest of several linear functions is convex.
-        forward, both: FLOPs of a row's forward pass, and of both passes.
+        forward, both: FLOPs of a row's forward pass, and of both passes: of one row more in a micro-batch.
         parameters, trained_parameters: how many numbers `weights` and `trained` are.
     """
 
@@ -148,8 +148,10 @@ def measured_towers(recipe: Recipe, inputs: ModelInputs) -> Towers:
         model = build_model(_without_weights(recipe), inputs, seed=0)
     with FakeTensorMode():
         _make_fake(model)
-        few, many = (_batch(recipe, inputs, count) for count in (_FEW, rows))
-        forward, both = flops_of(model, few)
+        few, more, many = (_batch(recipe, inputs, count) for count in (_FEW, _FEW + 1, rows))
+        # The product of adapters is one a micro-batch, which is left out.
+        less = flops_of(model, few)
+        forward, both = (found - before for found, before in zip(flops_of(model, more), less, strict=True))
         low, high = (passes(model, batch, bf16=bf16)[1] for batch in (few, many))
     weights, trained = list(model.parameters()), [value for value in model.parameters() if value.requires_grad]
     whole = sum(value.nbytes for value in weights)
@@ -159,8 +161,8 @@ def measured_towers(recipe: Recipe, inputs: ModelInputs) -> Towers:
         _gathered(model, whole),
         sum(values.nbytes for values in few.values()) // _FEW,
         ((_FEW, low), (rows, high)),
-        forward // _FEW,
-        both // _FEW,
+        forward,
+        both,
         sum(value.numel() for value in weights),
         sum(value.numel() for value in trained),
     )

@@ -91,7 +91,7 @@ def _trained(model: nn.Module) -> dict[str, Tensor]:
 _BLOCK = re.compile(r"(?:^|\.)(?:blocks|resblocks|layers|stages|layer(?=\d))\.?(\d+)\.")
 _STEM = re.compile(
     r"(?:^|\.)(?:conv1|conv_stem|bn1|stem|patch_embed\w*|patch_embedding|patchnorm_pre_ln|ln_pre|"
-    r"pre_layrnorm|embeddings|token_embedding|class_embedding|positional_embedding|pos_embed|cls_token|"
+    r"norm_pre|pre_layrnorm|embeddings|token_embedding|class_embedding|positional_embedding|pos_embed|cls_token|"
     r"reg_token)(?:\.|$)"
 )
 # Positions and special tokens; timm's own lists say the same and more.

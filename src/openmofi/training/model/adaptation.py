@@ -46,7 +46,7 @@ def _hint(pattern: str, names: list[str]) -> str:
     if any(fnmatchcase(name, f"trunk.{pattern}") for name in names):
         return f"Did you mean 'trunk.{pattern}'?"
     near = difflib.get_close_matches(re.sub(r"[*?\[\]]", "", pattern), names, n=3, cutoff=0.0)
-    return f"The nearest names are {', '.join(near)}." if near else "The tower has no parameters."
+    return f"The nearest names are {', '.join(near)}." if near else "The tower has none that this could be of."
 
 
 @dataclass(frozen=True)

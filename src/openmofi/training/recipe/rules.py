@@ -94,6 +94,7 @@ def validate(recipe: Recipe) -> None:
     _check_texts(recipe)
     _check_heads(recipe)
     _check_start(recipe.model)
+    _check_locked(recipe.model)
     check_micro_batches(recipe.data.batch_size, recipe.run)
     check_trackers(recipe.run.trackers)
     check_evaluation(recipe.run, texts=recipe.model.text.spec != "none")
@@ -123,6 +124,16 @@ def require_data(recipe: Recipe) -> None:
             "The recipe trains on the names of entities, and data.kb is empty.",
             "Add --kb DIR, the knowledge base that the dataset was labelled with.",
         )
+
+
+def require_length(run: RunSettings) -> None:
+    """Check that the recipe says how long to train.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if not (run.steps or run.epochs):
+        raise UsageError("The recipe does not say how long to train.", "Add --set run.epochs=5, or run.steps=10000.")
 
 
 def check_micro_batches(batch_size: int, run: RunSettings) -> None:
@@ -227,6 +238,17 @@ def _check_start(model: ModelSettings) -> None:
             "model.start_share mixes the weights before training into the encoder, and they are random.",
             "Set model.start: labels, or model.start_share: 0.",
         )
+
+
+def _check_locked(model: ModelSettings) -> None:
+    """A locked tower has no trunk here that adapters or a frozen start could be of."""
+    for name, side in (("image", model.image), ("text", model.text)):
+        setting = "lora" if side.lora.rank else "freeze_steps" if side.freeze_steps and not side.freeze else ""
+        if setting and side.spec.startswith("encoder:"):
+            raise UsageError(
+                f"model.{name}.{setting} is of a tower that is trained, and {side.spec!r} is locked.",
+                f"Leave out model.{name}.{setting}, or set model.{name}.spec to open_clip:ARCH, say.",
+            )
 
 
 def _check_texts(recipe: Recipe) -> None:

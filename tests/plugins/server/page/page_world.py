@@ -66,9 +66,14 @@ def address_of(index, **settings):
 def wait_until(page, condition, arg=None, seconds=30):
     """Playwright's own `wait_for_function` looks again by `eval`, which the page's policy forbids: it would fail where
     the condition doesn't hold at once."""
+    wait_for(page, lambda: page.evaluate(condition, arg), seconds, condition)
+
+
+def wait_for(page, condition, seconds=30, told="what was waited for did not come"):
+    """Until what a callable gives is true; routes are followed meanwhile."""
     end = time.monotonic() + seconds
-    while not page.evaluate(condition, arg):
-        assert time.monotonic() < end, condition
+    while not condition():
+        assert time.monotonic() < end, told
         page.wait_for_timeout(30)
 
 

@@ -1,7 +1,7 @@
 """Back, titles, a server that was away, keys that are held down."""
 
 import pytest
-from page_world import EACH, FakeSearch, wait_for_images, wait_until
+from page_world import EACH, FakeSearch, wait_for, wait_for_images, wait_until
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.slow
@@ -49,8 +49,7 @@ def test_what_is_being_typed_stays_where_an_answer_comes_late(tab, where, late, 
     if field == "album":
         page.get_by_role("button", name="Filters").click()
     page.get_by_label(field).press_sequentially("fir")
-    while not held:
-        page.wait_for_timeout(30)
+    wait_for(page, lambda: held)
     for route in held:
         route.continue_()
     page.locator(".facet-value, .question").first.wait_for()
@@ -131,3 +130,15 @@ def test_a_skipped_label_does_not_come_back(tab):
             expect(image).not_to_have_attribute("src", shown)
     assert len(seen) == EACH
     expect(page.get_by_role("heading", name="Everything is judged")).to_be_visible()
+
+
+@pytest.mark.parametrize("view", ["constructor", "__proto__", "nothing"])
+def test_a_view_that_is_not_there_is_said(tab, view):
+    page = tab.open(f"#/{view}/a")
+    expect(page.get_by_role("heading", name="There is no such view")).to_be_visible()
+    expect(page).to_have_title("Not found · OpenMOFI")
+
+
+@pytest.mark.parametrize("entity", ["constructor", "__proto__"])
+def test_an_entity_that_is_not_there_has_its_id_for_a_title(tab, entity):
+    expect(tab.open(f"#/entity/{entity}", "main")).to_have_title(f"{entity} · Entity · OpenMOFI")

@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from page_world import FakeSearch, wait_until
+from page_world import FakeSearch, wait_for, wait_until
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.slow
@@ -209,6 +209,38 @@ def test_numbers_and_dates_are_written_as_the_language_does(new_tab):
     )
     page.get_by_role("button", name="Filter", exact=True).click()
     expect(page.get_by_role("group", name="Filter").get_by_role("button")).to_have_text("Mai 20241.234 Bilder")
+
+
+def test_a_language_that_is_slow_is_not_kept_once_another_is_chosen(tab):
+    held = []
+    tab.page.route("**/static/de-*", lambda route: held.append(route))
+    page = tab.open("#/entities", ".entity-card")
+    dialog = settings(page)
+    choose(page, "Deutsch")
+    wait_for(page, lambda: held)
+    choose(page, "English")
+    expect(dialog.get_by_role("status")).to_contain_text("Kept in this browser.")
+    with page.expect_response("**/static/de-*") as answered:
+        held[0].continue_()
+    answered.value.finished()
+    page.wait_for_timeout(200)
+    assert json.loads(page.evaluate(f"localStorage.getItem('{PLACE}')"))["language"] == "en"
+    assert page.locator("h1").inner_text() == "Entities"
+    expect(dialog.get_by_role("radio", name="English")).to_be_checked()
+    expect(dialog.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_page_whose_language_does_not_come_is_english_until_it_does(new_tab):
+    tab, held = new_tab(locale="de-DE"), []
+    tab.page.route("**/static/de-*", lambda route: held.append(route))
+    page = tab.open("#/entities", ".entity-card")
+    assert page.locator("h1").inner_text() == "Entities"
+    assert page.title() == "Entities · OpenMOFI"
+    held[0].continue_()
+    expect(page.locator("h1")).to_have_text("Entitäten")
+    expect(page).to_have_title("Entitäten · OpenMOFI")
+    expect(page.locator(".entity-card .figure").first).to_have_text("8 Bilder")
+    assert page.evaluate("document.documentElement.lang") == "de"
 
 
 def test_a_language_that_cannot_be_fetched_is_said_and_not_taken(tab):

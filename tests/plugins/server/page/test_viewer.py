@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from page_world import EACH, FakeSearch, image_row, wait_until
+from page_world import EACH, FakeSearch, image_row, wait_for, wait_until
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.slow
@@ -71,8 +71,7 @@ def test_it_steps_over_what_the_grid_has_not_loaded_and_fetches_the_neighbours_i
         expect(position).to_have_text(f"{place} of 1,000")
     expect(page.locator("dialog h2")).to_have_text("image 103")
     assert {call.get("offset", 0) for call in fake.calls} == {0, 100}
-    while not any(url.endswith("/104/original") for url in asked):
-        page.wait_for_timeout(30)
+    wait_for(page, lambda: any(url.endswith("/104/original") for url in asked))
     page.keyboard.press("Escape")
     wait_until(page, "() => document.activeElement.closest('[data-place]')?.dataset.place === '102'")
 

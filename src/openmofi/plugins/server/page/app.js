@@ -15,6 +15,7 @@ import { Search } from "./views/search.js";
 
 const LATER = { entities: "Entities", entity: "Entity", review: "Review", map: "MapView", images: "Images" };
 const TITLES = { search: "view.search", entities: "view.entities", entity: "view.entity", review: "view.review", map: "view.map", images: "view.images" };
+const TABLE_MS = 1000;
 const LINKS = ["search", "entities", "review", "map"];
 
 function App() {
@@ -23,7 +24,7 @@ function App() {
   const first = useRef(true);
   const [setting, setSetting] = useState(false);
   const place = `${view}/${rest.join("/")}`;
-  const entity = params.get("entity") ?? { entity: rest[0], review: rest[1] }[view] ?? "";
+  const entity = params.get("entity") ?? (view === "entity" ? rest[0] : view === "review" ? rest[1] : "") ?? "";
   const subject = params.get("text") || names.value[entity] || entity;
   useEffect(() => {
     if (!first.current) {
@@ -32,7 +33,7 @@ function App() {
     }
     first.current = false;
   }, [place]);
-  useEffect(() => { document.title = [...new Set([subject, t(TITLES[view] ?? "view.missing"), "OpenMOFI"])].filter(Boolean).join(" · "); });
+  useEffect(() => { document.title = [...new Set([subject, t(Object.hasOwn(TITLES, view) ? TITLES[view] : "view.missing"), "OpenMOFI"])].filter(Boolean).join(" · "); });
   const current = view === "entity" ? "entities" : view;
   return html`
     <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); main.current.focus(); }}>${t("app.skip")}</a>
@@ -81,6 +82,6 @@ function TokenDialog() {
 }
 
 readInfo();
-// Where the table cannot be fetched, the page speaks English.
-await speak(settings.value.language).catch(() => {});
+// Where the table cannot be fetched, the page speaks English; where it is slow, until it comes.
+await Promise.race([speak(settings.value.language).catch(() => {}), new Promise((resolve) => { setTimeout(resolve, TABLE_MS); })]);
 render(html`<${App} />`, document.getElementById("app"));

@@ -7,7 +7,7 @@ export const info = signal(null);
 /** @type {import("@preact/signals").Signal<Error | null>} */
 export const infoError = signal(null);
 /** @type {import("@preact/signals").Signal<Record<string, string>>} id → name */
-export const names = signal({});
+export const names = signal({ __proto__: null });
 /** @type {import("@preact/signals").Signal<Set<string>>} identifiers that the index does not have */
 export const unknown = signal(new Set());
 const asked = new Set();
@@ -30,7 +30,7 @@ export async function refresh() {
 /** @param {{id: string, name: string}[]} entities */
 export function learn(entities) {
   const fresh = entities.filter(({ id, name }) => names.value[id] !== name);
-  if (fresh.length) names.value = { ...names.value, ...Object.fromEntries(fresh.map(({ id, name }) => [id, name])) };
+  if (fresh.length) names.value = { __proto__: null, ...names.value, ...Object.fromEntries(fresh.map(({ id, name }) => [id, name])) };
 }
 
 /** @param {string} id an entity that only the address names */

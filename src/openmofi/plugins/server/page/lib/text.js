@@ -10,16 +10,23 @@ let wanted = "";
 /**
  * Speak another language from now on: what is on the screen is rendered again.
  * @param {string} language "" for the first of the browser's that there is a table for
+ * @returns {Promise<boolean>} whether it is spoken now; not where another was asked for meanwhile
  * @throws {TypeError} its table cannot be fetched: nothing changes
  */
 export async function speak(language) {
   const browsers = navigator.languages.map((each) => each.split("-")[0]);
   const next = language || browsers.find((each) => Object.hasOwn(TABLES, each)) || "en";
   wanted = next;
-  const table = await TABLES[next]();
-  if (wanted !== next) return;
+  let table = english;
+  try {
+    table = await TABLES[next]();
+  } catch (failed) {
+    if (wanted === next) throw failed;
+  }
+  if (wanted !== next) return false;
   spoken.value = speaking(next, table);
   document.documentElement.lang = next;
+  return true;
 }
 
 /** @param {number} count a whole number, or rounded to one */

@@ -44,7 +44,7 @@ function why(candidate, reading) {
   const best = rivals.reduce((a, b) => (b.image_score > a.image_score ? b : a), candidate);
   const seen = score !== null && rivals.length > 1 && (best.entity === candidate.entity
     ? t("why.closest", { count: rivals.length }) : t("why.closer", { name: best.name }));
-  return [mention && `${t("why.quoted", { text: mention.surface })}${mention.kind ? ` (${mention.kind})` : ""} ${shares}`.trim(), seen, REASONS[reason] && t(REASONS[reason])]
+  return [mention && `${t("why.quoted", { text: mention.surface })}${mention.kind ? ` (${mention.kind})` : ""} ${shares}`.trim(), seen, Object.hasOwn(REASONS, reason) && t(REASONS[reason])]
     .filter(Boolean).join("; ");
 }
 

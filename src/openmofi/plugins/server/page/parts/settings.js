@@ -12,7 +12,7 @@ export function Settings({ onClose }) {
   const [error, setError] = useState(null);
   const choose = async (name, value) => {
     try {
-      if (name === "language") await speak(value);
+      if (name === "language" && !await speak(value)) return;
       set(name, value);
       setError(null);
       say(t(lasting.value ? "settings.kept" : "settings.session"));
