@@ -79,12 +79,12 @@ def test_tiles_are_small_medium_or_large_and_what_was_at_the_top_stays(new_tab):
     tab = new_tab()
     FakeSearch(total=5000, right=0).on(tab.page)
     page = tab.open("#/search?text=x", ".tile-text")
-    width = "document.querySelector('.tile-slot').getBoundingClientRect().width"
+    width = "document.querySelector('.tile-slot')?.getBoundingClientRect().width"
     medium = page.evaluate(width)
     page.evaluate("scrollTo(0, 20000)")
     first = """[...document.querySelectorAll('[data-place]')]
       .map((tile) => [tile.getBoundingClientRect(), Number(tile.dataset.place)])
-      .filter(([box]) => box.bottom > 60).sort(([a], [b]) => a.top - b.top || a.left - b.left)[0][1]"""
+      .filter(([box]) => box.bottom > 60).sort(([a], [b]) => a.top - b.top || a.left - b.left)[0]?.[1]"""
     wait_until(page, f"{first} > 100")
     place = page.evaluate(first)
     settings(page)
