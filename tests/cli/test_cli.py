@@ -38,6 +38,10 @@ VERBS = {
         "demo",
         "schema",
     ),
+    ("albums",): ("read", "tag", "untag"),
+    ("albums", "read"): ("--out", "--limit", "--restart", "--json"),
+    ("albums", "tag"): ("--out", "--min-probability", "--kb", "--yes", "--json"),
+    ("albums", "untag"): ("--json",),
     ("demo",): ("--tiny", "--out", "--max-entities", "--restart", "--json"),
     ("schema",): ("command",),
     ("label",): (
