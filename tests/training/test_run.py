@@ -285,6 +285,24 @@ def test_three_losses_that_are_not_finite_stop_the_run(make, tmp_path):
     assert losses(out) == losses(tmp_path / "clean")
 
 
+def test_a_batch_is_not_cut_on_cpus_where_the_run_chooses(make, tmp_path):
+    trained(make(run={"accumulate": 0}), tmp_path / "chosen")
+    trained(make(), tmp_path / "one")
+    assert losses(tmp_path / "chosen") == losses(tmp_path / "one")
+    assert read_manifest(tmp_path / "chosen").settings == read_manifest(tmp_path / "one").settings
+
+
+def test_recorded_steps_change_nothing_and_name_operations(make, tmp_path):
+    trained(make(), tmp_path / "plain")
+    trained(make(run={"profile": 1}), tmp_path / "run")
+    assert losses(tmp_path / "run") == losses(tmp_path / "plain")
+    events = json.loads((tmp_path / "run/trace.json").read_text("utf-8"))["traceEvents"]
+    steps = [event["name"] for event in events if event["name"].startswith("ProfilerStep#")]
+    assert steps == ["ProfilerStep#2"]
+    assert any(event["name"].startswith("autograd::engine::evaluate_function") for event in events)
+    assert "aten::" in (tmp_path / "run/profile.txt").read_text("utf-8")
+
+
 def test_a_step_that_does_not_fit_says_what_to_set(make, tmp_path, monkeypatch):
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")

@@ -41,7 +41,7 @@ from openmofi.training.data.plan import UNDECODABLE
 from openmofi.training.distributed import Ranks, spread, training_process
 from openmofi.training.evaluators import HeldOutEvaluator, class_report, stuck_head
 from openmofi.training.log import LOG, Watcher, read_log
-from openmofi.training.loop import Evaluation, NotFiniteError, train_loop
+from openmofi.training.loop import Batches, Evaluation, NotFiniteError, train_loop
 from openmofi.training.model import Ema, build_model, inputs_of, save_encoder
 from openmofi.training.model.adaptation import frozen_first, frozen_print
 from openmofi.training.model.towers import DualEncoder, ModelInputs, standardise, start_from_labels
@@ -52,6 +52,7 @@ from openmofi.training.state import Forward, RunState, build_optimizers, build_t
 
 ENCODER = "encoder"
 _BUILT = ".dataset"
+PROFILES = ("trace.json", "profile.txt")
 KIND = "run"
 OUTPUTS = Outputs(
     (
@@ -69,6 +70,7 @@ OUTPUTS = Outputs(
         PAGE,
         LOG,
         CURVES,
+        *PROFILES,
         CLASSES,
         "undecodable*.jsonl",
         *tracking.OUTPUTS,
@@ -124,6 +126,10 @@ def train(
             own_part("planners", "fit")(recipe, inputs, ranks.device, ranks.world)
         data = _opened(recipe, inputs, out, ranks, progress or Quiet())
         recipe = recipe.over(data.trained)
+        if not recipe.run.accumulate:
+            recipe = own_part("planners", "cut")(recipe, inputs, ranks.device, ranks.world, data.classes)
+            if ranks.first:
+                watcher.say(f"run.accumulate = {recipe.run.accumulate}, by the memory of {ranks.device}")
         checkpoints = Checkpoints(out / "checkpoints", keep=recipe.run.keep, best=recipe.run.best)
         with _claimed(recipe, out, data, ranks, restart=restart) as manifest:
             if manifest.finished:
@@ -266,7 +272,11 @@ def _train(
 ) -> dict[str, Any]:
     ranks, run = state.ranks, recipe.run
     forward = partial(_forward, recipe, ranks.device)
-    batches = partial(data.batches, stop=run.length, rank=ranks.rank, world=ranks.world, workers=recipe.data.workers)
+    batches: Batches = partial(
+        data.batches, stop=run.length, rank=ranks.rank, world=ranks.world, workers=recipe.data.workers
+    )
+    if run.profile and ranks.first:
+        batches = own_part("planners", "profile")(batches, run.profile, *(out / name for name in PROFILES))
     evaluation = Evaluation()
     if run.evaluate.every:
         evaluator = HeldOutEvaluator(run.evaluate, data, state, build(), forward, run.accumulate, recipe.data.workers)

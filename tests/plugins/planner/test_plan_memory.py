@@ -144,6 +144,33 @@ def test_what_does_not_fit_says_what_does_and_is_refused(monkeypatch):
     require_fit(changed(recipe, {"run.compile": True}), None, GPUS["a100-40gb"], gpus=8)
 
 
+def test_as_few_micro_batches_are_chosen_as_fit(monkeypatch):
+    recipe = changed(Recipe("large"), {"data.batch_size": 32768, "run.accumulate": 0})
+    for gpu, count in (("h200", 1), ("a100-40gb", 2), ("rtx4090", 4)):
+        found = planned(recipe, TOWERS, GPUS[gpu], gpus=8, classes=1)
+        asked = changed(recipe, {"run.accumulate": count})
+        assert found == planned(asked, TOWERS, GPUS[gpu], gpus=8, classes=1)
+        assert found.left >= 0
+        fewer = changed(recipe, {"run.accumulate": max(1, count // 2)})
+        assert count == 1 or planned(fewer, TOWERS, GPUS[gpu], gpus=8, classes=1).left < 0
+    cut = extension("planners", "cut")
+    assert cut(recipe, None, torch.device("cpu"), 8, 1).run.accumulate == 1
+    monkeypatch.setattr(plan_memory, "measured_towers", lambda recipe, inputs: TOWERS)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=39 * GIB))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A100")
+    assert cut(recipe, None, torch.device("cuda"), 8, 1) == changed(recipe, {"run.accumulate": 2})
+    # A class head that leaves nothing for the towers.
+    with pytest.raises(UsageError, match="does not fit 8 × A100"):
+        cut(changed(recipe, {"objectives.margin_softmax.weight": 1.0}), None, torch.device("cuda"), 8, 10**9)
+
+    def shapeless(recipe, inputs):
+        raise RuntimeError("a shape depends on values")
+
+    monkeypatch.setattr(plan_memory, "measured_towers", shapeless)
+    with pytest.raises(UsageError, match=r"cannot be estimated: a shape .* Set run.accumulate"):
+        cut(recipe, None, torch.device("cuda"), 8, 1)
+
+
 def test_the_command_prints_the_plan():
     arguments = ("train", "entity_head", "--plan", "--gpus", "1", "--classes", "1000")
     done = in_process(*arguments)

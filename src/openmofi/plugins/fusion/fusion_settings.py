@@ -169,9 +169,11 @@ def load_link_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) ->
     check_micro_batches(recipe.data.batch_size, run)
     if run.epochs or not run.steps:
         raise UsageError("Linkers are trained by steps, not epochs.", "Set run.steps=1000, say, and run.epochs=0.")
-    if run.fsdp or run.compile or optimizer.ema or run.evaluate.every or run.patience or run.report:
+    others = (run.fsdp, run.compile, run.profile, run.evaluate.every, run.patience, run.report, optimizer.ema)
+    if any(others) or not run.accumulate:
         raise UsageError(
-            "Linkers take no run.fsdp, run.compile, run.evaluate, run.patience, run.report or optimizer.ema.",
+            "Linkers take no run.accumulate=0, run.profile, run.fsdp, run.compile, run.evaluate, run.patience, "
+            "run.report or optimizer.ema.",
             "Leave them off; stopping evaluates and ends a linker's training.",
         )
     return replace(recipe, optimizer=replace(optimizer, warmup=min(optimizer.warmup, run.steps - 1)))

@@ -122,7 +122,7 @@ def planned(recipe: Recipe, towers: Towers, gpu: Gpu, *, gpus: int, classes: int
     """Estimate a run's memory and hours on each GPU of a node, and what makes it fit.
 
     Args:
-        recipe: see `Recipe`.
+        recipe: see `Recipe`; where its `run.accumulate` is 0, the least number that fits is taken.
         towers: of the recipe, see `measured_towers`.
         gpu, gpus: kind and number of GPUs.
         classes: of the class head.
@@ -131,28 +131,52 @@ def planned(recipe: Recipe, towers: Towers, gpu: Gpu, *, gpus: int, classes: int
     Raises:
         UsageError: the batch cannot be shared by the ranks and micro-batches.
     """
-    size, count = recipe.data.batch_size, recipe.run.accumulate
+    size, count = recipe.data.batch_size, recipe.run.accumulate or 1
     if size % (gpus * count):
         raise UsageError(
             f"A batch of {size} cannot be shared by {gpus} GPUs in run.accumulate = {count} equal parts each.",
             "Set data.batch_size to a multiple of run.accumulate times the number of GPUs.",
         )
-    recipe = recipe.over(pairs)
+    chooses, recipe = not recipe.run.accumulate, changed(recipe.over(pairs), {"run.accumulate": count})
     found = _estimate(recipe, towers, gpu, gpus, classes)
     for change in ({}, {"run.fsdp": True}) if found.left < 0 else ():
         number = count
         while size % (gpus * number) == 0:
             changes = {**change, "run.accumulate": number}
-            if _estimate(changed(recipe, changes), towers, gpu, gpus, classes).left >= 0:
-                return replace(found, fix=changes)
+            other = _estimate(changed(recipe, changes), towers, gpu, gpus, classes)
+            if other.left >= 0:
+                return other if chooses and not change else replace(found, fix=changes)
             number *= 2
     return found
 
 
+def cut_for(recipe: Recipe, inputs: ModelInputs, device: torch.device, gpus: int, classes: int) -> Recipe:
+    """The recipe with as few micro-batches as fit into `gpus` devices like this one, one on CPUs.
+
+    Raises:
+        UsageError: none fits, or the towers do not run on fake tensors; says what to set.
+    """
+    if device.type != "cuda":
+        return changed(recipe, {"run.accumulate": 1})
+    try:
+        found = planned(recipe, measured_towers(recipe, inputs), _gpu_of(device), gpus=gpus, classes=classes)
+    except RuntimeError as error:
+        raise UsageError(
+            f"The memory that {recipe.name} needs cannot be estimated: {error}", "Set run.accumulate to a number."
+        ) from None
+    if found.left < 0:
+        raise UsageError(found.verdict, found.hint)
+    return changed(recipe, {"run.accumulate": found.accumulate})
+
+
 def require_fit_on(recipe: Recipe, inputs: ModelInputs, device: torch.device, gpus: int) -> None:
     """Refuse a run that cannot fit into `gpus` CUDA devices like this one, see `require_fit`."""
+    require_fit(recipe, inputs, _gpu_of(device), gpus=gpus)
+
+
+def _gpu_of(device: torch.device) -> Gpu:
     memory = torch.cuda.get_device_properties(device).total_memory
-    require_fit(recipe, inputs, Gpu(torch.cuda.get_device_name(device), memory, math.inf, math.inf), gpus=gpus)
+    return Gpu(torch.cuda.get_device_name(device), memory, math.inf, math.inf)
 
 
 def require_fit(recipe: Recipe, inputs: ModelInputs, gpu: Gpu, *, gpus: int) -> None:

@@ -322,7 +322,8 @@ class RunSettings(Settings):
         epochs: in place of `steps`: so many times as many images as are trained on; 0 is off.
         seed: of initialisation, order, augmentation, dropout and sampled classes.
         accumulate: micro-batches that a batch is cut into; representations are cached, so that contrastive losses
-            still see the whole batch (GradCache, arXiv 2101.06983).
+            still see the whole batch (GradCache, arXiv 2101.06983). 0: as many as the memory of the GPUs needs by
+            an estimate (`--plan`), one on CPUs.
         precision: `fp32` or `bf16` (autocast of the towers; losses are fp32, their products of matrices TF32 on CUDA).
         compile: `torch.compile` the towers.
         channels_last: memory format of images.
@@ -336,6 +337,8 @@ class RunSettings(Settings):
         trackers: what gets the scalars of the log beside `log.jsonl`: `tensorboard`, `wandb`, `mlflow`,
             `trackio`, or what a package adds.
         project: of the trackers; groups runs.
+        profile: steps of which `torch.profiler` records what each operation takes, after the first two:
+            `trace.json`, for ui.perfetto.dev, and a table, `profile.txt`.
         curves: write `curves.html`, a page of the learning curves, when the run ends or is stopped.
         report: measure the head of a locked encoder on the held-out rows beside the encoder itself, by length of the
             embedding and by how frequent an entity is: `results.json`, and `report.html` as a page.
@@ -346,7 +349,7 @@ class RunSettings(Settings):
     steps: PositiveInt | None = None
     epochs: NonNegativeFloat = 0.0
     seed: NonNegativeInt = 0
-    accumulate: PositiveInt = 1
+    accumulate: NonNegativeInt = 1
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: Annotated[bool, FREE] = False
     channels_last: bool = True
@@ -358,6 +361,7 @@ class RunSettings(Settings):
     threads: Annotated[NonNegativeInt, FREE] = 0
     trackers: Annotated[tuple[str, ...], FREE] = ("tensorboard",)
     project: Annotated[str, FREE] = "openmofi"
+    profile: Annotated[NonNegativeInt, FREE] = 0
     curves: Annotated[bool, FREE] = True
     report: Annotated[bool, FREE] = False
     patience: NonNegativeInt = 0

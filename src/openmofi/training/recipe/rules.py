@@ -142,7 +142,7 @@ def check_micro_batches(batch_size: int, run: RunSettings) -> None:
     Raises:
         UsageError: `run.accumulate` does not divide `batch_size`.
     """
-    if batch_size % run.accumulate:
+    if run.accumulate and batch_size % run.accumulate:
         raise UsageError(
             f"data.batch_size is {batch_size}, which cannot be cut into run.accumulate = {run.accumulate} equal parts."
         )
