@@ -343,7 +343,7 @@ def main() -> None:
     if "step" in arguments.parts:
         made(world, out / "store", shards, ReinforceSettings(tuple(teachers)), anew=False)
         rows += steps(world, out, out / "store", arguments.interval, arguments.rounds, arguments.set)
-    harness.write_result("reinforce", rows, ratios_of(rows), arguments.results)
+    harness.write_result("reinforce", rows, ratios_of(rows), arguments.results, keeps=True)
 
 
 if __name__ == "__main__":
