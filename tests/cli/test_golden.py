@@ -75,7 +75,7 @@ fetch x
 fetch x.csv -o o --shard-size 0
 fetch x.csv -o o --keep-columns url
 fetch nosuch.csv -o o
-fetch x.csv -o s3://b/o
+fetch x.csv -o memory://b/o
 reinforce x --teachers t:1
 reinforce x --teachers t:1 --labels l
 reinforce x --teachers t --labels l -o o
@@ -129,8 +129,8 @@ index verdicts nosuch -o o
 index publish nosuch -o o
 index publish i -o https://host/o
 index fetch nosuch -o o
-index build x --encoder tiny -o s3://b/o
-search s3://b/i --text a
+index build x --encoder tiny -o memory://b/o
+search memory://b/i --text a
 search nosuch --region 0,0,1,1
 search nosuch --text a
 recognise x --index nosuch -o o

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import typer.main
 from typer.testing import CliRunner
 
 from openmofi.cli.main import app
@@ -185,6 +186,51 @@ def test_what_is_read_from_disks_only_says_so(tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="s3://bucket/x cannot be read: this is read from a local disk"):
         run(*arguments.replace("URL", "s3://bucket/x").split())
+    assert not list(tmp_path.iterdir())
+
+
+IN_STORES = {
+    "dataset build",
+    "dataset export",
+    "export",
+    "fetch",
+    "index build",
+    "index publish",
+    "kb publish",
+    "label",
+    "recognise",
+}
+
+
+def outputs(command, words=()):
+    """The words of each command that has `-o`, and that option."""
+    for name in getattr(command, "list_commands", lambda _: ())(None):
+        yield from outputs(command.get_command(None, name), (*words, name))
+    yield from ((" ".join(words), option) for option in command.params if {"-o", "--out"} & {*option.opts})
+
+
+ALL_OUTPUTS = dict(outputs(typer.main.get_command(app)))
+
+
+def test_the_commands_that_have_an_output_are_seen():
+    assert ALL_OUTPUTS.keys() > IN_STORES
+    assert len(ALL_OUTPUTS) >= 35
+
+
+@pytest.mark.parametrize("words", sorted(ALL_OUTPUTS))
+def test_every_output_is_written_into_a_store_or_refused_before_any_work(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    reads = ALL_OUTPUTS[words].type_descriptor.parameter_info.parser
+    for address in ("memory://x/out", "https://host/out", "ftp://host/out", "simplecache::s3://bucket/out"):
+        with pytest.raises(UsageError, match=f"{address} cannot be written: outputs are local") as refused:
+            reads(address)
+        assert refused.value.exit_code == 2
+    if words in IN_STORES:
+        assert reads("s3://bucket/out") == "s3://bucket/out"
+    else:
+        with pytest.raises(UsageError, match="s3://bucket/out cannot be written: outputs are local"):
+            reads("s3://bucket/out")
+    assert Path(reads("here")) == Path("here")
     assert not list(tmp_path.iterdir())
 
 

@@ -160,10 +160,10 @@ def test_near_duplicates_stay_out(rows, small_labels, tmp_path):
     assert statistics.outcomes["near_duplicate"] == 2
 
 
-def test_nothing_left_is_said_and_leaves_no_folder(world, tmp_path):
+def test_nothing_left_is_said_and_leaves_no_dataset(world, tmp_path):
     with pytest.raises(OpenMofiError, match=r"None of the .* keeps 5000 images; the commonest has \d+"):
         build_dataset(world.labels, tmp_path / "d", DatasetSettings(5000))
-    assert not (tmp_path / "d").exists()
+    assert {path.name for path in (tmp_path / "d").iterdir()} == {"manifest.json", "collected"}
 
 
 def test_labels_without_any_accepted_label_are_said(rows, small_labels, tmp_path):

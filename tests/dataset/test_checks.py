@@ -70,7 +70,8 @@ def test_wrong_labels_are_refused_with_file_and_row(world, tmp_path, change, say
     write_table(path, pa.Table.from_pylist(rows, LABELS))
     with pytest.raises(OpenMofiError, match=rf"^Row {row} .*{re.escape(str(path))} {says}.*: the labels are damaged"):
         build_dataset(labels, tmp_path / "dataset", DatasetSettings(1, None, None))
-    assert not (tmp_path / "dataset").exists()
+    assert {path.name for path in (tmp_path / "dataset").glob("*")} <= {"manifest.json", "collected"}
+    assert not [path for path in (tmp_path / "dataset").rglob("*") if path.stem == SHARD]
 
 
 def test_the_audit_and_the_report_refuse_them_as_well(world, tmp_path):
@@ -181,4 +182,4 @@ def test_a_knowledge_base_that_knows_no_entity_is_refused(world, lookup, tmp_pat
     lookup.count = 0
     with pytest.raises(OpenMofiError, match="has none of the 16 entities of the labels"):
         build_dataset(world.labels, tmp_path / "d", DatasetSettings(1, None, None), kb=lookup, report=False)
-    assert not (tmp_path / "d").exists()
+    assert {path.name for path in (tmp_path / "d").iterdir()} == {"manifest.json", "collected"}

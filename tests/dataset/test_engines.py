@@ -1,5 +1,7 @@
 """The two passes over labels as tasks: what is collected, beside plain dictionaries; the same bytes on every engine."""
 
+import errno
+import importlib
 import json
 import tempfile
 from collections import Counter
@@ -193,20 +195,71 @@ def test_tables_of_the_first_pass_that_were_cut_off_or_made_with_another_base_ar
     assert contents(out) == whole
 
 
-def test_an_error_in_a_task_is_said_and_leaves_nothing(world, whole, tmp_path, makers):
-    labels = tmp_path / "labels"
+def test_an_error_in_the_first_pass_is_said_and_keeps_what_the_other_shards_gave(world, whole, tmp_path, makers):
+    labels, out = tmp_path / "labels", tmp_path / "d"
     makers.copy(world.labels, labels)
     table = labels / "labels/pairs-001.parquet"
     before = table.read_bytes()
     table.write_bytes(before[: len(before) // 2])
     with pytest.raises(OpenMofiError, match=r"pairs-001\.parquet cannot be read"):
-        build_dataset(labels, tmp_path / "d", SETTINGS)
-    assert not (tmp_path / "d").exists()
+        build_dataset(labels, out, SETTINGS)
+    assert {path.name for path in out.iterdir()} == {"manifest.json", "collected"}
+    parts = {path: path.stat().st_mtime_ns for path in out.glob("collected/*/*.parquet")}
+    assert {path.name for path in parts} <= {"pairs-000.parquet", "pairs-002.parquet"}
     table.write_bytes(before)
-    build_dataset(labels, tmp_path / "d", SETTINGS)
-    images = {name: data for name, data in contents(tmp_path / "d").items() if name.startswith("images/")}
+    build_dataset(labels, out, SETTINGS)
+    images = {name: data for name, data in contents(out).items() if name.startswith("images/")}
     assert images == {name: data for name, data in whole.items() if name.startswith("images/")}
-    assert not (tmp_path / "d/collected").exists()
+    assert not (out / "collected").exists()
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class Failing:
+    """Calls a function until its call of this number, which finds a full disk, as all later ones do."""
+
+    def __init__(self, function, at):
+        self.function, self.left = function, at
+
+    def __call__(self, *given, **named):
+        self.left -= 1
+        return full() if self.left <= 0 else self.function(*given, **named)
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "done"),
+    [
+        ("passes.write_table", 5, 3),  # the second table of the second pass
+        ("collect._append", 4, 3),  # the driver's files
+        ("build.keep", 1, 3),
+        ("build.write_report", 1, 6),
+        ("passes.write_table", 3, 2),
+    ],
+)
+def test_after_an_error_no_finished_shard_is_read_again(world, whole, tmp_path, monkeypatch, name, at, done):
+    """Also where it is a full disk, and where what is started next has other settings."""
+    out, module = tmp_path / "d", name.partition(".")[0]
+    where = importlib.import_module(f"openmofi.dataset.{module}")
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name.rpartition(".")[2], Failing(getattr(where, name.rpartition(".")[2]), at))
+        with pytest.raises((OpenMofiError, OSError), match=r"No space left|disk is full"):
+            build_dataset(world.labels, out, SETTINGS)
+    assert not list(out.rglob(".openmofi-tmp*"))
+    parts = {path: path.stat().st_mtime_ns for path in out.glob("collected/*/*.parquet")}
+    assert len(parts) == min(done, 3)
+    collected = []
+    usual = Passes.collect
+    monkeypatch.setattr(Passes, "collect", lambda passes, shard: collected.append(shard) or usual(passes, shard))
+    if not list(out.glob("images/*")):
+        with pytest.raises(OpenMofiError, match="keeps 5000 images"):
+            build_dataset(world.labels, out, DatasetSettings(5000))
+        assert len(collected) == 3 - len(parts)
+        collected.clear()
+    build_dataset(world.labels, out, SETTINGS)
+    assert not collected
+    assert contents(out) == whole
 
 
 def test_a_number_of_rows_that_is_none_is_said(world, tmp_path, makers):

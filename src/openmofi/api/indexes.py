@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from openmofi.api.given import Folder, Pairs, check_placement, encoder_of, kb_of, place_of, public, shards_of
 from openmofi.config import changed
+from openmofi.extensions import own_part
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE
 from openmofi.pairs import ReadSettings
 from openmofi.progress import shown_progress
 from openmofi.search.recognise_settings import RecogniseSettings
+from openmofi.storage.addresses import in_object_store
 
 if TYPE_CHECKING:
     from openmofi.api.changes import BuildIndexChanges, RecogniseChanges
@@ -43,7 +46,8 @@ def build_index(
 
     Args:
         images: folders of images, tar or Parquet, tables, globs; or folders of labels.
-        out: folder of the index, on a local disk, or `postgresql://USER@HOST/DATABASE?schema=NAME`.
+        out: folder of the index, or `postgresql://USER@HOST/DATABASE?schema=NAME`. One in a store such as s3://… is
+            built in a folder of this machine's cache, and published at the end.
         kb: knowledge base: names, descriptions, types and aliases of entities; by default the labels' own.
         entities: which the index knows: `judged` by the label job, `all` of the knowledge base, or `auto`: all up to
             50,000.
@@ -60,17 +64,19 @@ def build_index(
     read = changed(settings or ReadSettings(), changes)
     opened = encoder_of(encoder, device, precision)
     with shown_progress(progress) as console:
-        index_changes = build(
-            [str(each) for each in ([images] if isinstance(images, str | Path) else images)],
-            opened,
-            out,
-            kb=kb_of(kb, console) if kb else None,
-            entities=entities,
-            template=template,
-            dtype=dtype,
-            read=read,
-            progress=console,
-        )
+        stored = in_object_store(out)
+        with own_part("snapshots", "build")(str(out), console) if stored else nullcontext(out) as folder:
+            index_changes = build(
+                [str(each) for each in ([images] if isinstance(images, str | Path) else images)],
+                opened,
+                folder,
+                kb=kb_of(kb, console) if kb else None,
+                entities=entities,
+                template=template,
+                dtype=dtype,
+                read=read,
+                progress=console,
+            )
     index = Index.open(out, opened)
     index.changes = index_changes
     return index

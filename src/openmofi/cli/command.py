@@ -87,15 +87,14 @@ def index_place(text: str) -> Any:
 
 
 def new_index_place(text: str) -> Any:
-    """The same of an index that is made: as `output_path`, or an address.
+    """The same of an index that is made: as `output_place`, or the address of a server.
 
     Raises:
-        UsageError: as `output_path`, or the address cannot be understood.
+        UsageError: as `output_place`, or the address cannot be understood.
     """
     from openmofi.search.store.connection import is_server, place_of
-    from openmofi.storage.addresses import is_remote
 
-    return place_of(text) if is_server(text) or is_remote(text) else output_path(text)
+    return place_of(text) if is_server(text) else output_place(text)
 
 
 class _Interrupted(Exception):

@@ -32,7 +32,12 @@ READ = Annotated[Path | None, typer.Option(parser=input_path, metavar="DIR")]
 FILE = Annotated[Path | None, typer.Option(metavar="FILE")]
 INDEX = Annotated[Any, typer.Option(parser=index_place, metavar="INDEX")]
 IndexPlace = Annotated[
-    Any, typer.Argument(parser=index_place, metavar="INDEX", help="Folder of the index, or postgresql://HOST/DATABASE.")
+    Any,
+    typer.Argument(
+        parser=index_place,
+        metavar="INDEX",
+        help="Folder of the index, s3://… (to read it), or postgresql://HOST/DATABASE.",
+    ),
 ]
 MovedEncoder = Annotated[str | None, typer.Option(help="Where the one of the index has moved to.")]
 TEXT = Annotated[str, typer.Option()]

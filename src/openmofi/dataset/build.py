@@ -1,8 +1,7 @@
 """Labels → labelled dataset."""
 
 import logging
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -28,16 +27,7 @@ from openmofi.features.notes import NOTE, take_note_along
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.problems import PROBLEMS_FILE
 from openmofi.schema import VOCABULARY, Entity
-from openmofi.storage import (
-    Manifest,
-    Outputs,
-    as_type,
-    claimed,
-    fingerprint,
-    finish_manifest,
-    write_json,
-    write_table,
-)
+from openmofi.storage import Manifest, Outputs, as_type, claimed, fingerprint, finish_manifest, write_json, write_table
 from openmofi.storage.atomic import remove_folder, temporary_folder
 from openmofi.storage.foreign import guarded
 from openmofi.storage.table_files import whole
@@ -77,9 +67,10 @@ def build_dataset(
     """Build a labelled dataset from a finished labels folder.
 
     Two passes over the labels, a task a shard; between them this process has 24 bytes a label and 20 bytes an image in
-    mapped files in `out`, and holds some bytes of each. What the first pass accepts lies in `out`, too, until the end.
+    mapped files in `out`, and holds some bytes of each. What the first pass accepts lies in `out`, too, until the end:
+    after an error as after a kill, also with other settings, the next start goes on with it.
     No image is copied: `images/<shard>.parquet` (`schema.DATASET`) refers to the shards of pairs by name, and the
-    manifest's settings hold their paths. Started again, it writes only the files that are missing.
+    manifest's settings hold their paths.
 
     Args:
         labels: folder written by `openmofi label`.
@@ -123,7 +114,6 @@ def build_dataset(
             recorded(progress or Quiet(), out) as recorder,
             (engine or LocalEngine()).suited(_job(source), recorder).session() as session,
             temporary_folder(out) as scratch,
-            _between_passes(f"{out}/{_COLLECTED}"),
         ):
             collected = collect(source, passes, scratch, running := Running(session, recorder))
             excluded = _excluded(source, collected, sets, exclusion, encoder) if exclusion else None
@@ -144,17 +134,6 @@ def build_dataset(
         write_json(f"{out}/statistics.json", asdict(statistics))
         _describe(source, out, settings, manifest, statistics, kb, excluded=bool(excluded), report=report)
     return statistics
-
-
-@contextmanager
-def _between_passes(folder: str) -> Generator[None]:
-    """Remove a folder at the end, also after an error; only what is interrupted or killed goes on with it."""
-    try:
-        yield
-    except Exception:
-        remove_folder(folder)
-        raise
-    remove_folder(folder)
 
 
 def _job(source: Folder) -> Job:
@@ -211,13 +190,14 @@ def _describe(
     excluded: bool,
     report: bool,
 ) -> None:
-    """Write the card and the report, and finish the manifest."""
+    """Write the card and the report, remove what lay between the passes, and finish the manifest."""
     take_note_along(source.path, out)
     folder = Folder(str(out), manifest, source.shards)
     write_card(folder, source.manifest, statistics, report=report)
     if report:
         write_report(folder, source, f"{out}/report.html", kb=kb)
     counted = ["in_evaluation_set"] * excluded + ["semantic_duplicate"] * bool(settings.semantic_duplicates)
+    remove_folder(f"{out}/{_COLLECTED}")
     counts = {name: getattr(statistics, name) for name in ("rows", "images", "entities", "labels")}
     finish_manifest(out, manifest, {**counts, **{name: statistics.outcomes[name] for name in counted}})
 

@@ -36,7 +36,6 @@ from openmofi.storage import hash64
 
 BLOCK = 1 << 21
 """Labels that are looked at together, in the mean."""
-_BITS_SET = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 SAYS_LITTLE = 8
 
 
@@ -47,8 +46,7 @@ def blocks(rows: int) -> Iterator[slice]:
 
 def bit_count(values: Hashes) -> Ints:
     """How many bits are set in each value."""
-    octets = np.ascontiguousarray(values, np.uint64).view(np.uint8).reshape(-1, 8)
-    return _BITS_SET[octets].sum(axis=1, dtype=np.int64)
+    return np.bitwise_count(values).astype(np.int64)
 
 
 def text_salt(phash: Hashes, text: pa.Array) -> Hashes:
@@ -175,14 +173,13 @@ def _edges(entity: NDArray[np.integer], phash: Hashes, bits: int) -> Ints:
     for shift, mask in bands(bits) if bits else ():
         value = (phash >> shift) & mask
         order = np.lexsort((value, entity))
-        bucket = np.cumsum(run_starts(entity[order], value[order]))
+        size = np.diff(np.r_[np.flatnonzero(run_starts(entity[order], value[order])), len(order)])
+        end, sorted_hash = np.repeat(np.cumsum(size), size), phash[order]
         live, step = np.arange(len(order)), 1
         while len(live):  # compare each with the one `step` places on, as long as both lie in one bucket
-            live = live[live + step < len(order)]
-            live = live[bucket[live + step] == bucket[live]]
-            left, right = order[live], order[live + step]
-            close = bit_count(phash[left] ^ phash[right]) <= bits
-            edges.append(np.stack([left[close], right[close]]))
+            live = live[live + step < end[live]]
+            close = live[np.bitwise_count(sorted_hash[live] ^ sorted_hash[live + step]) <= bits]
+            edges.append(np.stack([order[close], order[close + step]]))
             step += 1
     return np.unique(np.sort(np.concatenate(edges, axis=1), axis=0), axis=1)
 

@@ -11,13 +11,14 @@ import os
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -231,13 +232,14 @@ class ImageBytes:
     """Fetches images by their positions; keeps the last files open. Each process needs its own.
 
     Attributes:
-        streams: whether all of a remote shard will soon be wanted: it is read in blocks, each once a machine, which are
-            kept among the copies of `openmofi.storage.copies`. Else single images are, with what lies between near
-            ones.
+        streams: 0, or for how many windows of remote shards, all of which will soon be wanted, there is room among the
+            copies of `openmofi.storage.copies`: they are read in blocks, each once a machine, which are kept there.
+            Else single images are, with what lies between near ones.
     """
 
-    streams: bool = False
+    streams: int = 0
     _open: OrderedDict[str, int] = field(default_factory=OrderedDict)
+    _asking: Thread | None = None
 
     def fetch(self, shard: Shard, files: Sequence[bytes], offsets: Ints, sizes: Ints) -> list[bytes]:
         """Read the bytes at these positions of one shard; of a remote one all at once.
@@ -264,6 +266,19 @@ class ImageBytes:
                 "Put back what was moved or removed since the pairs were labelled.",
             ) from error
 
+    def ask_ahead(self, places: Iterable[tuple[Shard, Ints, Ints]]) -> None:
+        """Fetch blocks in a thread before they are wanted, if there is room for three windows.
+
+        Nothing waits for it, and what it could not fetch is fetched when it is wanted. One such thread is at work at a
+        time: a block in memory.
+
+        Args:
+            places: remote shards, and offsets and sizes of images in them.
+        """
+        if self.streams > 2 and not (self._asking and self._asking.is_alive()):
+            self._asking = Thread(target=_ask, args=(list(places),), daemon=True)
+            self._asking.start()
+
     def _read(self, path: str, offset: int, size: int) -> bytes:
         path = path.removeprefix("file://")
         if size < 0:
@@ -279,7 +294,7 @@ class ImageBytes:
         return os.pread(handle, size, offset)
 
     def _from_blocks(self, shard: Shard, spans: Sequence[tuple[str, int, int]]) -> list[bytes]:
-        touched = [range(offset // BLOCK, -(-(offset + size) // BLOCK)) for _, offset, size in spans]
+        touched = [_blocks_of(offset, size) for _, offset, size in spans]
         wanted = sorted(set(chain.from_iterable(touched)))
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             copies = dict(zip(wanted, pool.map(partial(_block, shard), wanted), strict=True))
@@ -300,12 +315,23 @@ class ImageBytes:
         return images
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"streams": self.streams, "_open": OrderedDict()}
+        return {"streams": self.streams, "_open": OrderedDict(), "_asking": None}
 
     def close(self) -> None:
         """Close what is open."""
         while self._open:
             os.close(self._open.popitem()[1])
+
+
+def _blocks_of(offset: int, size: int) -> range:
+    return range(offset // BLOCK, -(-(offset + size) // BLOCK))
+
+
+def _ask(places: Iterable[tuple[Shard, Ints, Ints]]) -> None:
+    with suppress(OSError, ValueError, OpenMofiError):
+        for shard, offsets, sizes in places:
+            for number in sorted(set(chain.from_iterable(map(_blocks_of, offsets.tolist(), sizes.tolist())))):
+                _block(shard, number)
 
 
 def _block(shard: Shard, number: int) -> str:

@@ -300,6 +300,26 @@ def test_failed_rows_are_fetched_again_and_nothing_else(web, tmp_path, monkeypat
     assert json.loads((tmp_path / "out/manifest.json").read_text())["counts"] == again
 
 
+def test_a_store_gets_what_a_folder_gets_and_goes_on(web, tmp_path, bucket):
+    paths = [f"/ok/{number}.jpg" for number in range(20)]
+    paths[3], paths[12] = "/busy/503/3/0", "/status/410"
+    given = table(tmp_path / "urls.csv", [web.url + path for path in paths])
+    bucket.refuse = "QuotaExceeded"
+    with pytest.raises(OpenMofiError, match="quota"):
+        openmofi.fetch(given, "s3://data/pairs", shard_size=5, **HASTY)
+    bucket.refuse = ""
+    first = openmofi.fetch(given, "s3://data/pairs", shard_size=5, **HASTY)
+    assert (first["success"], first["shards"]) == (18, 4)
+    again = openmofi.fetch(given, "s3://data/pairs", shard_size=5, retry_failed=True, **HASTY)
+    assert again["success"] == 19
+    expected = openmofi.fetch(given, tmp_path / "out", shard_size=5, **HASTY)
+    assert expected["success"] == 19
+    names = {name.removeprefix("pairs/") for name in bucket.listed("pairs/") if "/." not in name}
+    assert names == {path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")}
+    pairs = [pair for shard in expand_shards(["s3://data/pairs"]) for pair in read_pairs(shard)]
+    assert pairs == same(tmp_path / "out")[1]
+
+
 def test_a_full_disk_is_an_error_and_no_status(web, tmp_path, monkeypatch):
     from openmofi.plugins.fetch import rows
 

@@ -3,6 +3,8 @@
 import gzip
 import json
 import shutil
+import threading
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import torch
 from openmofi.dataset.tables import Folder
 from openmofi.encoders import Preprocessing
 from openmofi.engine import Quiet
-from openmofi.pairs import read_pairs
+from openmofi.pairs import index, read_pairs
 from openmofi.storage import Shard, write_json
 from openmofi.training.data import open_data
 from openmofi.training.model.towers import ModelInputs
@@ -124,6 +126,70 @@ def test_epochs_ask_for_a_tar_once_a_block(followed):
     assert all(asked[key] <= blocks[key] for key in asked)
     assert max(asked.values()) > 1
     assert not [message for message in said if "request" in message]
+
+
+@pytest.fixture
+def windows(dataset_maker, bucket, tmp_path, monkeypatch):
+    """Data of three windows of nine batches each, and the requests so far for the tar of each."""
+    monkeypatch.setattr("openmofi.pairs.index.BLOCK", BLOCK)
+    made = dataset_maker(tmp_path / "own", sizes=(36, 36, 36))
+    settings = DataSettings(str(made), batch_size=4, shuffle_shards=1, text=TextSource(1, 0, 0))
+    expected = list(open_data(settings, LIVE, seed=0, cache=tmp_path / "cache", progress=Quiet()).batches(0, 27))
+    sizes = move(made, bucket, as_tar)
+    data = open_data(settings, LIVE, seed=0, cache=tmp_path / "cache", progress=Quiet())
+    bucket.requests.clear()
+
+    def asked():
+        return [bucket.requests["GET", f"/data/{key}"] for key in sizes]
+
+    return data, expected, asked, [-(-size // BLOCK) for size in sizes.values()]
+
+
+def test_blocks_of_the_next_window_are_asked_for_while_this_one_is_used(windows, bucket):
+    data, expected, asked, blocks = windows
+    bucket.delay = 0.01
+    found, touched = [], []
+    for batch in data.batches(0, 27):
+        found.append(batch)
+        if data.sources._bytes._asking:
+            data.sources._bytes._asking.join()
+        touched.append(sum(map(bool, asked())))
+    assert touched[1] == 2, "two of nine batches of the first window are taken"
+    assert touched[10] == 3
+    assert all(count <= most for count, most in zip(asked(), blocks, strict=True))
+    assert all(torch.equal(a[name], b[name]) for a, b in zip(found, expected, strict=True) for name in a)
+
+
+def test_nothing_is_asked_for_that_the_run_does_not_take(windows):
+    data, _, asked, _ = windows
+    assert len(list(data.batches(0, 9))) == 9
+    data.sources._bytes._asking.join()
+    assert sum(map(bool, asked())) == 1
+
+
+def test_what_fails_ahead_is_fetched_when_it_is_wanted(windows, monkeypatch):
+    data, expected, _, _ = windows
+    usual, here, failed = index._block, threading.get_ident(), []
+
+    def failing(shard, number):
+        if "_ask" in {frame.name for frame in traceback.extract_stack()}:
+            failed.append(threading.get_ident())
+            raise OSError("the server broke off")
+        return usual(shard, number)
+
+    monkeypatch.setattr(index, "_block", failing)
+    found = list(data.batches(0, 27))
+    assert failed
+    assert here not in failed
+    assert all(torch.equal(a[name], b[name]) for a, b in zip(found, expected, strict=True) for name in a)
+
+
+def test_without_room_for_three_windows_nothing_is_asked_for_ahead(windows):
+    data, _, _, _ = windows
+    assert data.sources._bytes.streams > 2
+    data.sources._bytes.streams = 2
+    assert len(list(data.batches(0, 27))) == 27
+    assert data.sources._bytes._asking is None
 
 
 def test_where_rows_are_drawn_only_what_is_wanted_is_fetched(followed):

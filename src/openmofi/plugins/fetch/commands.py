@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import typer
 
 from openmofi.api.given import Folder, Pairs, public, shards_of
 from openmofi.cli.command import print_json
-from openmofi.cli.options import MANY, Call, Json, made_of
+from openmofi.cli.options import MANY, OUT_STORE, Call, Json, made_of
 from openmofi.config import changed
 from openmofi.errors import MissingExtraError
 from openmofi.plugins.fetch import STATUSES, FetchSettings
@@ -38,7 +37,7 @@ def fetch(
 
     Args:
         tables: CSV, TSV, JSON-lines or Parquet tables, or folders of Parquet.
-        out: the folder to write, on a local disk.
+        out: the folder to write; also in a store such as s3://….
         retry_failed: download the failed rows of finished shards again.
         engine: `local`, `processes:N`, `ray` or `ray:ADDRESS`; connection limits apply to each process. See
             docs/scale.md.
@@ -73,10 +72,11 @@ def fetch(
 @made_of(
     fetch,
     first=("out", "retry_failed"),
+    out=OUT_STORE,
     tables=Annotated[list[str], typer.Argument(metavar="TABLES")],
     keep_columns=MANY,
 )
-def fetch_command(call: Call, out: Path, as_json: Json = False) -> None:
+def fetch_command(call: Call, out: str, as_json: Json = False) -> None:
     """Download the images of tables of URLs and texts into shards of pairs, as img2dataset lays them out.
 
     A job that was stopped continues with the missing shards. Then: openmofi label --help.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from operator import add
@@ -29,6 +27,8 @@ from openmofi.plugins.fetch.rows import Row, RowFetcher, Spool
 from openmofi.plugins.fetch.tables import STAGED, staged
 from openmofi.plugins.fetch.web import host_of
 from openmofi.storage import Outputs, Shard, claimed, finish_manifest, write_json, write_table
+from openmofi.storage.addresses import is_remote, local_path, open_address
+from openmofi.storage.atomic import remove_folder
 from openmofi.storage.manifest import write_manifest
 
 OUTPUTS = Outputs(("[0-9]*.tar", "[0-9]*.parquet", "[0-9]*_stats.json", f"{STAGED}/*"))
@@ -87,9 +87,10 @@ class FetchStage:
 
     def _fetch(self, client: RowFetcher, shard: Shard) -> Row:
         start, tar = time.time(), f"{self.out}/{shard.name}.tar"
-        rows: list[Row] = pq.read_table(self.log(shard) if self.again else shard.path).to_pylist()
+        with open_address(self.log(shard) if self.again else shard.path) as table:
+            rows: list[Row] = pq.read_table(table).to_pylist()
         fields = [*OWN, *self.settings.keep_columns]
-        with tempfile.TemporaryFile(dir=self.out) as file:
+        with tempfile.TemporaryFile(dir=None if is_remote(self.out) else local_path(self.out)) as file:
             spool = Spool(file)
             if self.again:
                 kept = {row["key"] for row in rows if row["status"] == SUCCESS}
@@ -152,7 +153,7 @@ def fetch_pairs(
 
     Args:
         tables: CSV, TSV, JSON lines or Parquet, split into shards in this order.
-        out: a local folder.
+        out: a folder, or an address in a store of objects.
         settings: see `FetchSettings`.
         engine, progress: how it runs, what reports its progress. Connection limits apply to each worker.
         restart: remove what was made in `out` before, and begin anew.
@@ -167,7 +168,9 @@ def fetch_pairs(
     """
     engine, progress, stage = engine or LocalEngine(), progress or Quiet(), FetchStage(str(out), settings)
     inputs = {table.name: table.fingerprint for table in tables}
-    with claimed(out, "pairs", dict(deciding(settings)), inputs, outputs=OUTPUTS, restart=restart) as manifest:
+    with claimed(
+        out, "pairs", dict(deciding(settings)), inputs, outputs=OUTPUTS, restart=restart, stores=True
+    ) as manifest:
         if manifest.finished and not retry_failed:
             return dict(manifest.counts)
         if manifest.finished:  # what it counts is about to change
@@ -193,6 +196,5 @@ def fetch_pairs(
                 "Check the URLs and the network, and start the same command again with --retry-failed.",
             )
         finish_manifest(out, manifest, counts)
-    with suppress(OSError):
-        shutil.rmtree(Path(out) / STAGED)
+    remove_folder(f"{out}/{STAGED}")
     return counts

@@ -190,13 +190,12 @@ def fetch_index(
         OpenMofiError: there is no published index that this OpenMOFI reads; a part is missing or damaged; its tables
             are not those of an index; the server fails; the disk is full; `out` contains something else.
     """
-    target = fetch_published(
-        address, out, INDEX, _is_index, partial(_checked, addresses=addresses), progress or Quiet()
-    )
+    target = fetch_published(address, out, INDEX, is_index, partial(checked, addresses=addresses), progress or Quiet())
     return Index.open(target)
 
 
-def _is_index(folder: Path) -> bool:
+def is_index(folder: Path) -> bool:
+    """Whether there is an index; raises an `OpenMofiError` where there is something else."""
     if not folder.exists() or not any(folder.iterdir()):
         return False
     if (folder / DATABASE).is_file():
@@ -204,8 +203,13 @@ def _is_index(folder: Path) -> bool:
     raise OpenMofiError(f"{folder} is not empty and is no index.", "Choose another output with -o.")
 
 
-def _checked(folder: Path, *, addresses: bool) -> str:
+def checked(folder: Path, *, addresses: bool, within: str = "") -> str:
     """Check an index that a stranger may have written; return the fingerprint of what is in it.
+
+    Args:
+        folder: its folder.
+        addresses: take one whose images or labels lie at addresses.
+        within: take it anyway where all of these begin so.
 
     Raises:
         OpenMofiError: its tables are not those of an index, it names files outside of it, or a file is damaged.
@@ -214,7 +218,7 @@ def _checked(folder: Path, *, addresses: bool) -> str:
         if (folder / reading.FILE).is_file():
             _require_thumbnails(folder / reading.FILE)
         if not addresses:
-            _require_no_addresses(connection)
+            _require_no_addresses(connection, within)
         return _fingerprint(folder, connection, _tables_of_an_index(empty, connection))
 
 
@@ -252,15 +256,17 @@ def _fingerprint(folder: Path, connection: Connection, tables: Sequence[str]) ->
         raise OpenMofiError(f"{folder / DATABASE} cannot be read: {error}.", PUBLISH_AGAIN) from error
 
 
-def _require_no_addresses(connection: Connection) -> None:
+def _require_no_addresses(connection: Connection, within: str) -> None:
     named = (("file", "images"), ("path", "sources"), ("labels", "sources"))
     for column, table in named:
-        statement = f"SELECT CAST({column} AS TEXT) FROM {table} WHERE instr(CAST({column} AS TEXT), '://') LIMIT 1"
-        if found := column_of(connection, statement):
+        text = f"CAST({column} AS TEXT)"
+        outside = f"instr({text}, '://') AND (? = '' OR substr({text}, 1, ?) <> ?)"
+        statement = f"SELECT {text} FROM {table} WHERE {outside} LIMIT 1"
+        if found := column_of(connection, statement, (within, len(within), within)):
             raise UsageError(
                 f"Images or labels of this index lie at addresses, such as {found[0][:200]!r}, which a server of it "
                 "would ask for.",
-                "Where you trust who published it, add --addresses.",
+                "Where you trust who published it: openmofi index fetch ADDRESS -o INDEX --addresses.",
             )
 
 

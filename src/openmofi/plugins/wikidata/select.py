@@ -251,15 +251,17 @@ def _follow(connection: DuckDBPyConnection, redirects: pa.Table | None) -> None:
 
 def _load(connection: DuckDBPyConnection, parts: Sequence[str]) -> None:
     """Make the tables `item`, `below` and `property`; refuse items of whose claims none could be read."""
-    connection.execute(
-        """
+    connection.read_parquet(list(parts)).create_view("read")
+    # Few are read twice, or none: to sort all would take most of the time.
+    connection.execute("CREATE TABLE twice AS SELECT id FROM read GROUP BY id HAVING count(*) > 1")
+    connection.execute("""
         CREATE TABLE item AS
         SELECT *, list_concat(kinds, list_filter(parents, lambda class: NOT list_contains(kinds, class))) AS classes
-        FROM read_parquet(?)
-        QUALIFY row_number() OVER (PARTITION BY id ORDER BY revision DESC, name, description, aliases, kinds, parents,
-            relations, sitelinks DESC, image, titles, external) = 1""",
-        [list(parts)],
-    )
+        FROM (
+            SELECT * FROM read WHERE id NOT IN (SELECT id FROM twice) UNION ALL
+            SELECT * FROM read WHERE id IN (SELECT id FROM twice)
+            QUALIFY row_number() OVER (PARTITION BY id ORDER BY revision DESC, name, description, aliases, kinds,
+                parents, relations, sitelinks DESC, image, titles, external) = 1)""")
     ((unread, some),) = connection.execute(
         "SELECT count(*) FILTER (unread), bool_or(len(classes) + len(relations) > 0) FROM item"
     ).fetchall()

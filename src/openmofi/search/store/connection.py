@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from openmofi.arrays import Array, Bools, Floats, Ints
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.extensions import extension, extension_names
-from openmofi.storage.addresses import is_remote, local_path
+from openmofi.extensions import extension, extension_names, own_part
+from openmofi.storage.addresses import in_object_store, is_remote, local_path
 
 _GROUP = "stores"
 
@@ -61,10 +61,11 @@ def is_server(given: str | Place) -> bool:
 
 
 def place_of(given: str | Place) -> Place:
-    """Return a folder, or a server where the address of one is given.
+    """Return a folder, or a server where the address of one is given; of an index in a store, a copy to read.
 
     Raises:
-        UsageError: it is the address of neither.
+        UsageError: it is the address of none.
+        OpenMofiError: no index is published at the address in a store.
     """
     if isinstance(given, Server):
         return given
@@ -78,9 +79,12 @@ def place_of(given: str | Place) -> Place:
             f"The address of the {kind.name} server has lost a slash: it was made a path.",
             f"Give it as text: '{scheme}://HOST/DATABASE'.",
         )
+    if in_object_store(text):
+        copied: Path = own_part("snapshots", "copy")(text)
+        return copied
     if is_remote(given):
         others = "".join(f", or {name}://HOST/DATABASE" for name in names[-1:])
-        hint = f"Name a local folder{others}. To and from a store: openmofi index publish, openmofi index fetch."
+        hint = f"Name a local folder, or an address in a store of objects (s3://…, gs://…, az://…){others}."
         raise UsageError(f"{given} cannot be an index.", hint)
     return local_path(given)
 

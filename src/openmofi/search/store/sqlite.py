@@ -15,6 +15,8 @@ from openmofi.storage.atomic import write_error
 from openmofi.storage.locks import FolderLock
 
 DATABASE = "index.db"
+COPY_OF = ".copy_of"
+"""File of a folder that is a copy of a published index, and is only read: holds its address."""
 _WAIT = 30.0
 """Seconds to wait for a short transaction of another process, such as a verdict."""
 _PARTS = {"database": "index.db*", "vectors": "vectors/*", "thumbnails": "thumbnails.db*", "cache": "cache/*"}
@@ -173,7 +175,7 @@ def open_existing(path: Path) -> SQLite:
         sqlite3.DatabaseError: it cannot be read.
     """
     uri = path.absolute().as_uri()
-    if os.access(path.parent, os.W_OK):
+    if os.access(path.parent, os.W_OK) and not (path.parent / COPY_OF).exists():
         return opened(f"{uri}?mode=rw", path.parent)
     try:
         return opened(f"{uri}?mode=ro", path.parent)
@@ -245,6 +247,11 @@ def locked(folder: Path) -> Generator[None]:
     Raises:
         OpenMofiError: another process or thread is.
     """
+    if (folder / COPY_OF).exists():
+        raise OpenMofiError(
+            f"{(folder / COPY_OF).read_text()} is read from a copy, which cannot be changed.",
+            "Build it again with -o ADDRESS, or fetch it (openmofi index fetch), change that, and publish it.",
+        )
     lock = FolderLock(folder)
     if not lock.acquire():
         raise OpenMofiError(

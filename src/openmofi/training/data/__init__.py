@@ -217,7 +217,7 @@ def open_data(
     teachers = None
     if settings.reinforcement.store:
         teachers = extension("teachers", "reinforcement")(settings, class_ids, seed, left)
-    streams = live and _streams(settings, dataset.shards, rows, left, progress)
+    streams = _streams(settings, dataset.shards, rows, left, progress) if live else 0
     for shard, value in zip(dataset.shards, sources, strict=True) if streams else ():
         vars(shard)["fingerprint"] = value  # travels to workers
     batches = Sources(
@@ -264,26 +264,26 @@ def _dataset(settings: DataSettings, cache: str | Path) -> Folder:
 
 def _streams(
     settings: DataSettings, shards: Sequence[Shard], rows: DatasetRows, trained: int, progress: Progress
-) -> bool:
-    """Whether remote shards are read in blocks (`ImageBytes.streams`): where an epoch wants an eighth of their bytes at
-    least, and goes through them window by window, of which one has room among the copies on this machine.
+) -> int:
+    """Return for how many windows of remote shards there is room among the copies on this machine; see
+    `ImageBytes.streams`. 0 where an epoch wants less than an eighth of their bytes, or goes not window by window.
     """
     window = [number for number, shard in enumerate(shards) if is_remote(shard.path)][: settings.shuffle_shards]
     wanted = whole = 0
     for number in window if settings.sampler == "instance" else ():
         images = rows.batch(number)
         if len(images) and images["file"][0].as_py():  # copied to this machine, or files of their own
-            return False
+            return 0
         offsets, sizes = (images[name].to_numpy() for name in ("offset", "size"))
         wanted, whole = wanted + int(sizes.sum()), whole + int((offsets + sizes).max(initial=0))
     if not 0 < whole <= 8 * wanted * trained / max(int(rows.starts[-1]), 1):
-        return False
+        return 0
     if whole > (most := most_bytes()):
         progress.say(
             f"each image is a request of its own: {len(window)} shards (data.shuffle_shards) are {whole / 2**30:.0f} "
             f"GiB, more than the {most / 2**30:.0f} that OPENMOFI_COPIES_GIB allows for copies on this machine"
         )
-    return whole <= most
+    return int(most // whole)
 
 
 def _images(settings: DataSettings, inputs: ModelInputs, count: int) -> TrainingImages | None:

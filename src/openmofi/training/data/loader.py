@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from openmofi.arrays import Ints
 from openmofi.errors import UsageError
 from openmofi.pairs.index import ImageBytes
-from openmofi.storage import Shard
+from openmofi.storage import Shard, is_remote
 from openmofi.training.data.features import StoredArray, TextFeatures
-from openmofi.training.data.images import (
-    NO_AUGMENTATION,
-    StoredAugmentation,
-    TrainingImages,
-    UndecodableError,
-)
+from openmofi.training.data.images import NO_AUGMENTATION, StoredAugmentation, TrainingImages, UndecodableError
 from openmofi.training.data.plan import GREY, Faults, Plan, Refused, SequencePlan, other_row, replaced
 from openmofi.training.data.rows import DatasetRows, padded_labels
 from openmofi.training.data.subset import HeldOut
@@ -33,6 +30,8 @@ if TYPE_CHECKING:
     from openmofi.objectives.protocol import Batch, Objective
     from openmofi.training.recipe import Recipe
 
+_AHEAD = 8
+"""Steps before which a remote block is asked for: some of the next window, while this one is used."""
 _IMAGES = 5  # sets these random numbers apart from those of `plan` and `texts`
 
 
@@ -142,9 +141,14 @@ class Sources:
         if self.image_features:
             self._refused.update(self.image_features.refused)
 
-    def batch(self, step: int, rank: int, world: int) -> Made:
-        """A rank's share of the global batch of `step`, and its rows whose images cannot be decoded."""
+    def batch(self, step: int, rank: int, world: int, *, stop: int = 0) -> Made:
+        """A rank's share of the global batch of `step`, and its rows whose images cannot be decoded.
+
+        What later steps read of remote shards is asked for ahead, until the step `stop`.
+        """
         share = slice(rank * self.batch_size // world, (rank + 1) * self.batch_size // world)
+        if step + _AHEAD < stop and self._bytes.streams:
+            self._bytes.ask_ahead(self._places(self.plan.rows(step + _AHEAD)[share]))
         planned = self.plan.rows(step)[share]
         while True:
             # Known from earlier steps, or from the last try.
@@ -216,14 +220,7 @@ class Sources:
         return batch
 
     def _seen(
-        self,
-        images: TrainingImages,
-        step: int,
-        share: slice,
-        chosen: Ints,
-        table: Any,
-        seeds: Ints,
-        texts: list[str],
+        self, images: TrainingImages, step: int, share: slice, chosen: Ints, table: Any, seeds: Ints, texts: list[str]
     ) -> Batch:
         """The images, and what teachers know of them."""
         data = self._bytes_of(chosen, table)
@@ -253,6 +250,12 @@ class Sources:
         for position in np.flatnonzero(np.isin(chosen, list(self._refused))).tolist() if self.blank else ():
             data[position] = GREY
         return data
+
+    def _places(self, rows: Ints) -> Iterator[tuple[Shard, Ints, Ints]]:
+        for shard, _, within in self.rows.by_shard(rows):
+            table = self.rows.batch(shard).select(["file", "offset", "size"]).take(pa.array(within))
+            if is_remote(self.shards[shard].path) and not any(table["file"].to_pylist()):
+                yield self.shards[shard], table["offset"].to_numpy(), table["size"].to_numpy()
 
     def text_batch(self, texts: list[str], kind: str = "text") -> Batch:
         """N texts → `KIND_id` (n,) and `KIND_tokens` or `KIND_features`; see `objectives.protocol.Batch`."""
@@ -315,12 +318,8 @@ class TrainingData:
                 f"A batch of {self.sources.batch_size} cannot be shared by {world} ranks.",
                 "Set data.batch_size to a multiple of the number of ranks.",
             )
-        return _followed(
-            made_by_workers(
-                self.sources.batch, range(start, stop), rank, world, workers, self.sources.batch_size // world
-            ),
-            self.faults.note,
-        )
+        make, size = partial(self.sources.batch, stop=stop), self.sources.batch_size // world
+        return _followed(made_by_workers(make, range(start, stop), rank, world, workers, size), self.faults.note)
 
     def held_out_batches(self, *, images_only: bool, rank: int, world: int, workers: int) -> Iterator[Batch]:
         """The held-out rows in their order, in batches as of `batches`; the last one is filled up with the first rows.

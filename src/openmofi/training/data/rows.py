@@ -22,12 +22,7 @@ from openmofi.storage import Shard, atomic_path, fingerprint, locked
 
 _VERSION = 3
 _COLUMNS = ("key", "text", "classes", "scores")
-_ROW = {
-    "key": pa.string(),
-    "text": pa.string(),
-    "classes": pa.list_(pa.int32()),
-    "scores": pa.list_(pa.float32()),
-}
+_ROW = {"key": pa.string(), "text": pa.string(), "classes": pa.list_(pa.int32()), "scores": pa.list_(pa.float32())}
 
 
 def open_rows(

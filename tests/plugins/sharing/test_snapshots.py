@@ -1,0 +1,183 @@
+"""An index whose address is in a store: built there, read from a copy, never half there, never changed unseen."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from search_world import ColourEncoder, colour_encoder, write_colour_kb, write_images
+
+import openmofi
+from openmofi.encoders import as_encoder
+from openmofi.engine import Quiet
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.knowledge import KnowledgeBase
+from openmofi.plugins.sharing import snapshots
+from openmofi.plugins.sharing.indexes import publish_index
+from openmofi.search import Index, Query, build
+from openmofi.search.records import Verdict
+from terminal import in_process, sentence
+
+ADDRESS = "s3://data/index"
+
+
+@pytest.fixture
+def images(tmp_path):
+    return write_images(tmp_path / "images")
+
+
+def built(images, tmp_path, out=ADDRESS, encoder=None):
+    kb = KnowledgeBase.open(tmp_path / "kb" if (tmp_path / "kb").exists() else write_colour_kb(tmp_path / "kb"))
+    return openmofi.build_index(str(images), encoder=encoder or colour_encoder(), out=out, kb=kb, progress=False)
+
+
+def drop(images, key):
+    for path in images.glob(f"{key}.*"):
+        path.unlink()
+
+
+def found(index):
+    return [(hit.image.id, hit.cosine) for hit in index.search(Query(text="red", limit=10)).hits]
+
+
+def kept(tmp_path, pattern="*"):
+    return sorted(path.name for path in (tmp_path / "home/indexes").glob(pattern) if not path.name.startswith("."))
+
+
+def test_an_index_that_is_built_in_a_store_answers_as_a_local_one(images, bucket, tmp_path):
+    index, local = built(images, tmp_path), built(images, tmp_path, tmp_path / "local")
+    assert found(index) == found(local) != []
+    assert bucket.listed("index/")[0].startswith("index/index.json")
+    assert not kept(tmp_path, "work-*")
+    bucket.requests.clear()
+    again = Index.open(ADDRESS, colour_encoder())
+    assert found(again) == found(local)
+    assert not [path for _, path in bucket.requests if "part-" in path], "what this machine published it does not fetch"
+
+
+def test_another_machine_reads_a_copy_and_gets_what_is_published_later(images, bucket, tmp_path, monkeypatch):
+    before = found(built(images, tmp_path))
+    monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "other"))
+    other = Index.open(ADDRESS, colour_encoder())
+    assert found(other) == before
+    bucket.requests.clear()
+    assert found(Index.open(ADDRESS, colour_encoder())) == before
+    assert not [path for _, path in bucket.requests if "part-" in path], "fetched once"
+    monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "home"))
+    drop(images, "red-0")
+    changes = built(images, tmp_path).changes
+    assert (changes.removed, changes.added) == (1, 0)
+    monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "other"))
+    assert found(other) == before, "an open index stays what it was"
+    assert Index.open(ADDRESS).info().images == other.info().images - 1
+
+
+def test_a_copy_can_only_be_read(images, bucket, tmp_path):
+    index = built(images, tmp_path)
+    for change in (
+        lambda: index.add([str(images)]),
+        lambda: index.remove([str(images / "red-0.png")]),
+        lambda: index.compact(),
+    ):
+        with pytest.raises(OpenMofiError, match="s3://data/index is read from a copy, which cannot be changed"):
+            change()
+    with pytest.raises(OpenMofiError, match="cannot be written"):
+        index.add_verdict(Verdict("images", "red-0", "c:red", "n"))
+    assert len(index.verdict_table()) == 0
+
+
+def test_after_an_error_the_next_build_goes_on_and_the_store_has_what_it_had(images, bucket, tmp_path):
+    before = found(built(images, tmp_path))
+    drop(images, "red-0")
+    bucket.refuse = "QuotaExceeded"
+    with pytest.raises(OpenMofiError, match="quota"):
+        built(images, tmp_path)
+    bucket.refuse = ""
+    assert len(kept(tmp_path, "work-*")) == 1
+    assert found(Index.open(ADDRESS, colour_encoder())) == before
+    colours = ColourEncoder()
+    encoder = as_encoder(colours)
+    colours.images = 0  # it was tried out
+    assert built(images, tmp_path, encoder=encoder).info().images == 29
+    assert colours.images == 0, "nothing is embedded again"
+    assert not kept(tmp_path, "work-*")
+
+
+def test_of_two_writers_the_second_is_told(images, bucket, tmp_path):
+    built(images, tmp_path)
+    kb, encoder = KnowledgeBase.open(tmp_path / "kb"), colour_encoder()
+    drop(images, "red-0")
+    build([str(images)], encoder, tmp_path / "others", kb=kb)
+
+    def both():
+        with snapshots.index_in_store(ADDRESS, Quiet()) as folder:
+            build([str(images)], encoder, folder, kb=kb)
+            publish_index(tmp_path / "others", ADDRESS)
+
+    with pytest.raises(OpenMofiError, match="was published anew by another process meanwhile"):
+        both()
+    assert found(Index.open(ADDRESS, encoder)) == found(Index.open(tmp_path / "others", encoder))
+    assert not kept(tmp_path, "work-*")
+
+
+@pytest.mark.parametrize(
+    ("path", "taken"), [("s3://data/pairs/x.tar", True), ("s3://data2/x.tar", False), ("https://host/x.jpg", False)]
+)
+def test_a_strangers_index_may_ask_for_nothing_outside_of_its_bucket(images, bucket, tmp_path, path, taken):
+    kb = KnowledgeBase.open(write_colour_kb(tmp_path / "kb"))
+    build([str(images)], colour_encoder(), tmp_path / "local", kb=kb)
+    connection = Index.open(tmp_path / "local").connection
+    connection.execute("UPDATE sources SET path = ?", (path,))
+    publish_index(tmp_path / "local", ADDRESS)
+    if taken:
+        assert Index.open(ADDRESS).info().images > 10
+        return
+    with pytest.raises(UsageError, match="lie at addresses, such as") as refused:
+        Index.open(ADDRESS)
+    assert "index fetch ADDRESS -o INDEX --addresses" in refused.value.hint
+    assert not kept(tmp_path, "[!.]*")
+
+
+def test_a_fingerprint_that_is_a_path_leads_nowhere(images, bucket, tmp_path):
+    built(images, tmp_path)
+    described = json.loads(bucket.get("index/index.json"))
+    bucket.client.put_object(
+        Bucket="data", Key="index/index.json", Body=json.dumps(described | {"fingerprint": "../../../x"}).encode()
+    )
+    with pytest.raises(OpenMofiError, match="is damaged: the whole is not what the description says"):
+        Index.open(ADDRESS)
+    assert not (tmp_path / "x").exists()
+    assert all((tmp_path / "home/indexes").resolve() == path.parent for path in (tmp_path / "home/indexes").iterdir())
+
+
+def test_the_oldest_copies_go(images, bucket, tmp_path, monkeypatch):
+    monkeypatch.setattr(snapshots, "_KEPT", 2)
+    for number in range(4):
+        drop(images, f"red-{number}")
+        index = built(images, tmp_path)
+        assert len(kept(tmp_path)) == min(number + 1, 2)
+    assert found(index)
+
+
+def test_commands_read_and_write_it(images, bucket, tmp_path):
+    nothing = sentence(in_process("search", ADDRESS, "--text", "red"), 1)
+    assert "s3://data/index is not an index: it has no index.json" in nothing
+    assert not [key for key in bucket.listed() if not key.startswith("index/")]
+    done = in_process("index", "build", images, "--encoder", "tiny", "-o", ADDRESS, "--json")
+    assert done.returncode == 0, done.stderr
+    count = json.loads(done.stdout)["added"]
+    shown = in_process("index", "info", ADDRESS, "--json")
+    assert json.loads(shown.stdout)["images"] >= count > 10
+    done = in_process("search", ADDRESS, images / "red-0.png", "--json")
+    assert done.returncode == 0, done.stderr
+    hits = json.loads(done.stdout)
+    assert hits["hits"][0]["image"]["path"].endswith("red-0.png")
+    assert "is read from a copy" in sentence(in_process("index", "add", ADDRESS, images), 1)
+
+
+def test_other_addresses_are_no_index(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for address in ("memory://x", "https://host/index"):
+        message = sentence(in_process("search", address, "--text", "red"), 2)
+        assert f"{address} cannot be an index" in message
+    assert not list(tmp_path.iterdir())
