@@ -249,7 +249,7 @@ def verdicts_needed(index: Index, truth: Mapping[int, Shown], draws: int, most: 
 
 
 def main() -> None:
-    """Judge a copy of the index, print the figures and write `results/review.json`."""
+    """Judge a copy of the index, print the figures; write `results/review.json`, and one figure into `page.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("index", type=Path)
     parser.add_argument("--truth", type=Path, required=True)
@@ -276,6 +276,8 @@ def main() -> None:
             "verdicts until within .02, median": figures["verdicts"]["near"],
         },
     )
+    clicked = figures["grid, wrong ones clicked"]["labels a minute"]
+    harness.write_result("page", [], {"review_labels_a_minute": clicked}, keeps=True)
 
 
 if __name__ == "__main__":
