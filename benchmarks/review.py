@@ -43,6 +43,7 @@ for (const kind of ["click", "keydown"])
     window.done[kind] += event.isTrusted && (kind !== "click" || event.detail > 0);
   }, true);
 """
+_SEEN = "() => [...document.querySelectorAll('.judge img')].every((each) => each.complete)"
 WITHIN = 0.02
 
 
@@ -90,6 +91,7 @@ class Reader:
         work = Work()
         self._open(f"#/review/grid/{quote(entity, safe='')}", ".judge")
         while work.pages < most and (tiles := self._images(".judge img")):
+            self._until_other(lambda: self.page.evaluate(_SEEN), False)  # the page takes no labels that nobody saw
             wrong = [place for place, image in enumerate(tiles) if not self.shows(image, entity)]
             if by_keys:
                 self._mark_by_keys(len(tiles), wrong)

@@ -3,12 +3,12 @@
     python benchmarks/tasks.py INDEX [--atlas PROGRAM] [--shots FOLDER]
 
 INDEX is that of `make demo`, with a map (`openmofi index map`). Each task begins where the page has just been opened,
-`ROUNDS` times over. Gestures are clicks (a look by the pointer counts as one), keys and drags. Seconds are those of the
-keystroke-level model (Card, Moran and Newell 1983: a key .28, pointing 1.1, a press .2, 1.35 before each step that is
-decided on) and what is really waited for until the result is seen: the median of the rounds, on this machine. PROGRAM
-is `embedding-atlas` (PyPI; Apple, MIT) in an environment of its own: it shows the same images as a table with their
-texts, labels, types, files, neighbours and the same map, so that all that the index knows is there. What is not done
-there is `null`, with the reason in `why`.
+`ROUNDS` times over. Gestures are clicks (a look by the pointer counts as one), keys and drags; scrolling isn't counted.
+Seconds are those of the keystroke-level model (Card, Moran and Newell 1983: a key .28, pointing 1.1, a press .2, 1.35
+before each step that is decided on) and what is really waited for until the result is seen: the median of the rounds,
+on this machine. PROGRAM is `embedding-atlas` (PyPI; Apple, MIT) in an environment of its own: it shows the same images
+as a table with their texts, labels, types, files, neighbours and the same map, so that all that the index knows is
+there. What is not done there is `null`, with the reason in `why`.
 """
 
 from __future__ import annotations

@@ -266,6 +266,7 @@ def _throughput(work: Path, texts: type[NumberedTexts]) -> dict[str, Any]:
             name: round(1000 * statistics.median(some), 2)
             for name, some in zip(names, zip(*costs, strict=True), strict=True)
         },
+        "load": round(os.getloadavg()[0], 1),  # on a busy machine speeds by the clock say little
         "encoder_share_of_cpu": round(statistics.median(cost[0] / cost[2] for cost in costs), 3),
         "ratios": {
             **{f"http_over_{way}{texts.suffix}": round(statistics.median(some), 3) for way, some in ratios.items()},

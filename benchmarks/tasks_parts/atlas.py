@@ -1,4 +1,4 @@
-"""The tasks in embedding-atlas 0.26 (https://apple.github.io/embedding-atlas/)."""
+"""The tasks in embedding-atlas 0.26 (PyPI; Apple)."""
 
 from __future__ import annotations
 

@@ -77,7 +77,8 @@ def labelled(hand: Hand, world: World) -> str:
 def duplicates(hand: Hand, world: World) -> str:
     """The badge of a result, which leads to what is folded into it."""
     hand.click("a.badge")
-    return hand.sees("main h1", "images")
+    hand.sees("main h1", "images")
+    return hand.sees(".tile-text")
 
 
 def worded(hand: Hand, world: World) -> str:
