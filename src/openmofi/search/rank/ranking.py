@@ -211,7 +211,7 @@ def _page(
 def _has_texts(state: State, connection: Connection) -> bool:
     """Whether any image has a text; asked once a commit, since where none has, all are looked at."""
     known = state.listings.get(_TEXTS) or state.listings.put(_TEXTS, connection.execute(_TEXTS).fetchone())
-    return tuple(known) == (True,)
+    return isinstance(known, tuple) and bool(known[0])
 
 
 def _basis(listed: _Listed, query: Query, image: int) -> Literal["", "labels", "similarity", "mark"]:
