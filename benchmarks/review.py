@@ -43,6 +43,7 @@ for (const kind of ["click", "keydown"])
     window.done[kind] += event.isTrusted && (kind !== "click" || event.detail > 0);
   }, true);
 """
+_SEEN = "() => [...document.querySelectorAll('.judge img')].every((each) => each.complete)"
 WITHIN = 0.02
 
 
@@ -90,6 +91,7 @@ class Reader:
         work = Work()
         self._open(f"#/review/grid/{quote(entity, safe='')}", ".judge")
         while work.pages < most and (tiles := self._images(".judge img")):
+            self._until_other(lambda: self.page.evaluate(_SEEN), False)  # the page takes no labels that nobody saw
             wrong = [place for place, image in enumerate(tiles) if not self.shows(image, entity)]
             if by_keys:
                 self._mark_by_keys(len(tiles), wrong)
@@ -249,7 +251,7 @@ def verdicts_needed(index: Index, truth: Mapping[int, Shown], draws: int, most: 
 
 
 def main() -> None:
-    """Judge a copy of the index, print the figures and write `results/review.json`."""
+    """Judge a copy of the index, print the figures; write `results/review.json`, and one figure into `page.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("index", type=Path)
     parser.add_argument("--truth", type=Path, required=True)
@@ -276,6 +278,8 @@ def main() -> None:
             "verdicts until within .02, median": figures["verdicts"]["near"],
         },
     )
+    clicked = figures["grid, wrong ones clicked"]["labels a minute"]
+    harness.write_result("page", [], {"review_labels_a_minute": clicked}, keeps=True)
 
 
 if __name__ == "__main__":

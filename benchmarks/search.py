@@ -255,6 +255,7 @@ def _ratios(rows: Sequence[harness.Row]) -> dict[str, float]:
         ratios["queries_over_exact"] = ours["queries_per_cpu_second"] / exact["queries_per_cpu_second"]
     if ours and hnswlib:
         ratios["memory_over_hnswlib"] = ours["memory_mib"] / hnswlib["memory_mib"]
+        ratios["queries_over_hnswlib"] = ours["queries_per_cpu_second"] / hnswlib["queries_per_cpu_second"]
     if filtered := [row["recall_at_10"] for row in rows if row["contender"].startswith("filtered")]:
         ratios["filtered_recall_min"] = min(filtered)
     return ratios

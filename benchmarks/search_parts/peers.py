@@ -63,8 +63,8 @@ def peers() -> Mapping[str, Peer]:
     listed = {
         "exact NumPy": Peer(lambda work, folder: None, _numpy, (0,)),
         "openmofi": Peer(_build_ours, _ours, (0,), "faiss"),
-        "hnswlib": Peer(_build_hnswlib, _hnswlib, (32, 48, 64, 96, 128, 256, 512), "hnswlib"),
-        "usearch f16": Peer(_build_usearch, _usearch, (32, 48, 64, 96, 128, 256, 512), "usearch"),
+        "hnswlib": Peer(_build_hnswlib, _hnswlib, (32, 48, 64, 96, 128, 160, 192, 256, 512), "hnswlib"),
+        "usearch f16": Peer(_build_usearch, _usearch, (32, 48, 64, 96, 128, 160, 192, 256, 512), "usearch"),
         "LanceDB IVF-HNSW-SQ": Peer(_build_lance, _lance, (64, 100, 150, 200, 300, 400, 600), "lancedb"),
     }
     if os.environ.get(POSTGRES):

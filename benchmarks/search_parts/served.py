@@ -1,12 +1,14 @@
 """A server over the index, asked by 50 clients at once beside its encoder alone; and a soak.
 
-The encoder on the path is the sample's text tower, MiniLM, a fast one, so that what the server adds weighs much. It
-embeds each text, all of which differ, and then answers with the vector of the query whose number the text ends with, so
-that what comes back can be checked. Server, clients and the encoder alone take turns and have a thread for linear
-algebra each; with less than two idle cores the clients' own work is part of what is measured, so that they are lean:
-asyncio's streams, which take a fraction of the two milliseconds that HTTP libraries take a query (`client_cpu_ms`).
-`encoder_share_of_cpu` is free of that: the processor's time of the encoder alone for a text, over the server's for a
-query.
+Two encoders in turn: the text tower of a ViT-B/32 (random weights, two threads), as most indexes have one like it, and
+the sample's, MiniLM (one thread), a fast one, so that what the server adds weighs much. It embeds each text, all of
+which differ, and then answers with the vector of the query whose number the text ends with, so that what comes back can
+be checked. `http_over_encoder` is requests a second over texts a second of the encoder alone, 32 at once;
+`http_over_calls` is over what embeds 32 texts and then searches for each by calls of `Index`, in one thread. Server,
+clients and both of these take turns on all cores, so that the clients' own work is part of what is measured; they are
+lean: asyncio's streams, which take a fraction of the two milliseconds that HTTP libraries take a query
+(`client_cpu_ms`). `encoder_share_of_cpu` is free of that: the processor's time of the encoder alone for a text, over
+the server's for a query.
 
 The soak goes on while another process removes an image every five seconds, which is a commit each time, and a verdict
 is kept, read back and undone every second. Lost is an answer other than 200, one without the ten nearest (at least
@@ -34,22 +36,25 @@ import numpy as np
 
 from search_parts.world import ENCODER, Floats
 
-CLIENTS, TURNS, SECONDS = 50, 3, 10.0
+CLIENTS, TURNS, SECONDS, AT_ONCE = 50, 3, 15.0, 32
 _WORDS = "a red kite over the sea near the old harbour in the evening light"
 
 
 class NumberedTexts:
     """Embeds texts with MiniLM, and answers with the vectors that they number."""
 
-    fingerprint = ENCODER
+    fingerprint, name, suffix = ENCODER, "MiniLM", "_minilm"
 
     def __init__(self, queries: Floats) -> None:
-        import torch
-
         from openmofi.encoders import BACKBONE, open_encoder
 
-        torch.set_num_threads(1)
-        self._queries, self._tower = queries, open_encoder(BACKBONE)
+        self._begin(1)
+        self._queries, self._embed = queries, open_encoder(BACKBONE).text_features
+
+    def _begin(self, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
 
     def embed_images(self, images: list[Any]) -> Floats:
         """Not asked for."""
@@ -57,20 +62,45 @@ class NumberedTexts:
 
     def embed_texts(self, texts: list[str]) -> Floats:
         """(n, 256)."""
-        self._tower.text_features(texts)
-        numbers = [int(text.split()[-1]) if text[-1].isdigit() else 0 for text in texts]
-        return self._queries[numbers]
+        self._embed(texts)
+        return self._queries[[int(text.split()[-1]) if text[-1].isdigit() else 0 for text in texts]]
 
 
-def _alone(pipe: Connection, work: Path) -> None:
-    """Texts a second of the encoder alone, 32 at once, and CPU seconds of a text, each time it is asked."""
-    encoder, turn = NumberedTexts(np.load(work / "queries.npy")), itertools.count()
-    encoder.embed_texts([f"{_WORDS} 0"] * 32)
-    while (seconds := pipe.recv()) is not None:
+class LargeTexts(NumberedTexts):
+    """The same with the text tower of a ViT-B/32, on two cores."""
+
+    name, suffix = "ViT-B/32", ""
+
+    def __init__(self, queries: Floats) -> None:
+        from openmofi.encoders import open_encoder
+
+        self._begin(2)
+        self._queries, self._embed = queries, open_encoder("open_clip:ViT-B-32/none?seed=0").embed_texts
+
+
+def _bare(pipe: Connection, work: Path, texts: type[NumberedTexts]) -> None:
+    """Texts a second without HTTP, 32 at once, and CPU seconds of a text: of the encoder alone or with the search."""
+    from openmofi.encoders import as_encoder
+    from openmofi.search import Index, Query
+
+    encoder, turn = texts(np.load(work / "queries.npy")), itertools.count()
+    index = Index.open(work / "index", as_encoder(encoder))
+
+    def embed(queries: list[str]) -> None:
+        encoder.embed_texts(queries)
+
+    def search(queries: list[str]) -> None:
+        asked = [Query(text=text) for text in queries]
+        for query, vector in zip(asked, index.vectors_of(asked), strict=True):
+            index.search(query, vector)
+
+    ways = {"encoder": embed, "calls": search}
+    while (asked := pipe.recv()) is not None:
+        way, seconds = asked
         begun, cpu, count = time.perf_counter(), time.process_time(), 0
         while time.perf_counter() - begun < seconds:
-            encoder.embed_texts([f"{next(turn)} {_WORDS} {number}" for number in range(32)])
-            count += 32
+            ways[way]([f"{next(turn)} {_WORDS} {number}" for number in range(AT_ONCE)])
+            count += AT_ONCE
         pipe.send((count / (time.perf_counter() - begun), (time.process_time() - cpu) / count))
 
 
@@ -186,7 +216,7 @@ def served(work: Path, soak: float | None, throughput: bool) -> dict[str, list[d
     """Rows of the stages `served` and `soak`."""
     results = {}
     if throughput:
-        results["served"] = _throughput(work)
+        results["served"] = [_throughput(work, texts) for texts in (LargeTexts, NumberedTexts)]
         print(results["served"], flush=True)
     if soak:
         results["soak"] = _soak(work, soak)
@@ -194,49 +224,55 @@ def served(work: Path, soak: float | None, throughput: bool) -> dict[str, list[d
     return results
 
 
-def _throughput(work: Path) -> list[dict[str, Any]]:
-    alone, _ = started(_alone, work)
-    pipe, server = started(serving, work, work / "index")
+def _throughput(work: Path, texts: type[NumberedTexts]) -> dict[str, Any]:
+    bare, _ = started(_bare, work, texts)
+    pipe, server = started(serving, work, work / "index", Path(os.devnull), texts)
     address, numbers, check = pipe.recv(), itertools.count(), _Checked(work)
     asyncio.run(ask(address, 2, CLIENTS, lambda number, answer: None, numbers))
-    ratios, costs, latencies, wrong, rates = [], [], list[float](), list[str](), []
+    ratios: dict[str, list[float]] = {"encoder": [], "calls": []}
+    costs, latencies, wrong, rates = list[tuple[float, ...]](), list[float](), list[str](), list[float]()
+    for way in ratios:  # warm
+        bare.send((way, 1.0))
+        bare.recv()
     for _ in range(TURNS):
-        alone.send(SECONDS)
-        texts, text_cpu = alone.recv()
+        alone = {}
+        for way in ratios:
+            bare.send((way, SECONDS))
+            alone[way] = bare.recv()
         begun, cpu, own = time.perf_counter(), _used(server.pid or 0)[0], time.process_time()
         some, failed = asyncio.run(ask(address, SECONDS, CLIENTS, check, numbers))
         rates.append(len(some) / (time.perf_counter() - begun))
-        ratios.append(rates[-1] / texts)
-        costs.append((text_cpu, (_used(server.pid or 0)[0] - cpu) / len(some), (time.process_time() - own) / len(some)))
+        for way, (rate, _) in alone.items():
+            ratios[way].append(rates[-1] / rate)
+        used = (_used(server.pid or 0)[0] - cpu, time.process_time() - own)
+        costs.append((alone["encoder"][1], alone["calls"][1], *(each / len(some) for each in used)))
         latencies, wrong = latencies + some, wrong + failed
-    alone.send(None)
+    bare.send(None)
     server.terminate()
     server.join(30)
     p50, p99 = np.percentile(latencies, [50, 99])
-    return [
-        {
-            "contender": f"HTTP, {CLIENTS} clients, MiniLM",
-            "queries": len(latencies),
-            "wrong": len(wrong),
-            "recall_at_10": round(check.recall, 4),
-            "queries_per_second": round(statistics.median(rates), 1),
-            "p50_ms": round(1000 * p50),
-            "p99_ms": round(1000 * p99),
-            "server_exit": server.exitcode,
-            "over_encoder_by_turn": [round(each, 3) for each in ratios],
-            **{
-                name: round(1000 * statistics.median(some), 2)
-                for name, some in zip(
-                    ("encoder_cpu_ms", "server_cpu_ms", "client_cpu_ms"), zip(*costs, strict=True), strict=True
-                )
-            },
-            "encoder_share_of_cpu": round(statistics.median(text / query for text, query, _ in costs), 3),
-            "ratios": {
-                "http_over_encoder": round(statistics.median(ratios), 3),
-                "p99_over_p50": round(float(p99 / p50), 2),
-            },
-        }
-    ]
+    names = ("encoder_cpu_ms", "calls_cpu_ms", "server_cpu_ms", "client_cpu_ms")
+    return {
+        "contender": f"HTTP, {CLIENTS} clients, {texts.name}",
+        "queries": len(latencies),
+        "wrong": len(wrong),
+        "recall_at_10": round(check.recall, 4),
+        "queries_per_second": round(statistics.median(rates), 1),
+        "p50_ms": round(1000 * p50),
+        "p99_ms": round(1000 * p99),
+        "server_exit": server.exitcode,
+        **{f"over_{way}_by_turn": [round(each, 3) for each in some] for way, some in ratios.items()},
+        **{
+            name: round(1000 * statistics.median(some), 2)
+            for name, some in zip(names, zip(*costs, strict=True), strict=True)
+        },
+        "load": round(os.getloadavg()[0], 1),  # on a busy machine speeds by the clock say little
+        "encoder_share_of_cpu": round(statistics.median(cost[0] / cost[2] for cost in costs), 3),
+        "ratios": {
+            **{f"http_over_{way}{texts.suffix}": round(statistics.median(some), 3) for way, some in ratios.items()},
+            f"p99_over_p50{texts.suffix}": round(float(p99 / p50), 2),
+        },
+    }
 
 
 def _soak(work: Path, seconds: float) -> list[dict[str, Any]]:

@@ -134,6 +134,19 @@ def test_words_that_no_text_has_are_said(index):
     assert index.search(Query(text="zxcv", keywords=False)).note == ""
 
 
+def test_whether_any_image_has_a_text_is_asked_once_a_commit(index, monkeypatch):
+    """Where none has, the database looks at all of them."""
+    monkeypatch.setattr(index, "_state", replace(index.state))
+    asked = []
+    index.connection.set_trace_callback(asked.append)
+    try:
+        notes = {index.search(Query(text=f"zxcv{number} qwerty")).note for number in range(3)}
+    finally:
+        index.connection.set_trace_callback(None)
+    assert [note[:13] for note in notes] == ["None of these"]
+    assert sum("WHERE text <> ''" in statement for statement in asked) == 1
+
+
 def test_a_name_of_two_entities_means_either(index):
     index.connection.execute("INSERT INTO aliases VALUES ('c:green', 'crimson')")
     index.connection.execute("DELETE FROM names_fts WHERE rowid = (SELECT number FROM entities WHERE id = 'c:green')")

@@ -132,8 +132,10 @@ _EFFORTS = (
 """Cells that a query looks into: values that are tried, as far as there are so many."""
 _GROWN = 1.25
 """Times as many vectors as when it was made, from which on it is made again: cells are of what there was."""
-_TIMES, _MORE = 5, 250
-"""How many times what is asked for is compared by the vectors themselves, and how many more: bits say little."""
+_TIMES, _MORE, _FEWER, _MANY = 2, 250, 150, 200_000
+"""How many times what is asked for is compared by the vectors themselves, and how many more: bits say little. Below so
+many vectors fewer do, since the nearest lie further apart; what a long list lacks is in other cells.
+"""
 _UNKNOWN = Effort(0, 0.0, 0, 0)
 _TRAINED = 40
 """Vectors a cell by which cells are found (FAISS asks for 39 at least)."""
@@ -170,21 +172,18 @@ class Layered:
         return self._search(queries, count, allowed, self._cells(allowed))
 
     def _search(self, queries: Array, count: int, allowed: Bools | None, cells: int) -> tuple[Array, Ints]:
-        parts = [self._nearest(queries, _TIMES * count + _MORE, allowed, cells)]
+        more = _FEWER if self.covered < _MANY else _MORE
+        parts = [self._nearest(queries, _TIMES * count + more, allowed, cells)]
         if self.covered < len(self):
             rest = np.arange(len(self)) >= self.covered
             parts.append(self.exact.search(queries, count, rest if allowed is None else rest & allowed)[1])
-        candidates = np.concatenate(parts, axis=1)
-        scores = np.full(candidates.shape, -np.inf, np.float32)
+        candidates = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+        values, positions = np.full((len(queries), count), -np.inf, np.float32), np.full((len(queries), count), -1)
         for row, query in enumerate(queries):
-            there = candidates[row] >= 0
-            scores[row, there] = self.exact.rows(candidates[row, there]) @ query
-        values, columns = best(scores, count)
-        positions = np.where(
-            np.isfinite(values),
-            np.take_along_axis(candidates, np.minimum(np.maximum(columns, 0), candidates.shape[1] - 1), axis=1),
-            -1,
-        )
+            there = candidates[row][candidates[row] >= 0]
+            scores = self.exact.rows(there) @ query
+            order = np.argsort(-scores, kind="stable")[:count]
+            values[row, : len(order)], positions[row, : len(order)] = scores[order], there[order]
         return values, positions
 
     def measured(self, kinds: Mapping[str, QuerySet]) -> Layered:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.review.precision import EDGES, allocation, precision_by, stratum_name
-from openmofi.review.verdicts import KIND, Stratum, Verdicts, probability_basis, verdicts_table
+from openmofi.review.verdicts import AGENT, KIND, Stratum, Verdicts, probability_basis, verdicts_table
 from openmofi.review.verdicts import Verdict as CountedVerdict
 from openmofi.search.records import EntityRecord, ImageRecord, Verdict, VerdictValue
 from openmofi.search.store.connection import Connection, Place
@@ -60,10 +60,8 @@ def add_verdicts(connection: Connection, verdicts: Sequence[Verdict]) -> list[Ve
     made, stored = now(), []
     with transaction(connection):
         for each in verdicts:
-            ((number,),) = connection.execute(
-                f"{_INSERT} RETURNING id",
-                (each.shard, each.key, each.entity, each.verdict, each.instead, each.who, made),
-            )
+            row = (each.shard, each.key, each.entity, each.verdict, each.instead, each.who, made)
+            ((number,),) = connection.execute(f"{_INSERT} RETURNING id", row)
             stored.append(replace(each, when=made, id=int(number)))
     return stored
 
@@ -72,17 +70,15 @@ def take_in_verdicts(connection: Connection, table: pa.Table) -> int:
     """See `Index.take_in_verdicts`."""
     if wrong := set(table["verdict"].to_pylist()) - set(get_args(VerdictValue)):
         raise OpenMofiError(f"A verdict is {min(map(str, wrong))!r:.40}, not y, n or u.", "Write the file again.")
-    before = _SAID.format(where="")
     with transaction(connection):
-        known = set(connection.execute(before))
+        known = set(connection.execute(_SAID.format(where="")))
         latest: dict[tuple[str, ...], str] = {}
         for row in known:
             latest[row[:3]] = max(latest.get(row[:3], ""), row[6])
         rows = [tuple(row[name] or "" for name in _SAID_NAMES) for row in table.select(_SAID_NAMES).to_pylist()]
         # The last verdict on a label counts: an older one may not come behind it.
         new = [row for row in dict.fromkeys(rows) if row not in known and row[6] > latest.get(row[:3], "")]
-        for row in new:
-            connection.execute(_INSERT, row)
+        connection.executemany(_INSERT, new)
     return len(new)
 
 
@@ -192,20 +188,18 @@ def _labels_folder(connection: Connection, labels: str) -> str:
         return paths[0] if len(paths) == 1 else ""
     meant = next((path for path in paths if path == labels or Path(path).absolute() == Path(labels).absolute()), None)
     if meant is None:
-        raise UsageError(
-            f"{connection.place} was not built of the labels {labels}.",
-            f"It was built of {', '.join(paths) or 'images without labels'}.",
-        )
+        built = ", ".join(paths) or "images without labels"
+        raise UsageError(f"{connection.place} was not built of the labels {labels}.", f"It was built of {built}.")
     return meant
 
 
 _PRIME = 2**31 - 1
 _WITHIN = "(:entity = '' OR labels.entity = :entity) AND (:accepted IS NULL OR labels.accepted = :accepted)"
-_JUDGED = """
+_JUDGED = f"""
     SELECT DISTINCT images.id, verdicts.entity FROM verdicts CROSS JOIN images ON images.key = verdicts.key
     CROSS JOIN sources ON sources.id = images.source AND sources.shard = verdicts.shard
-    WHERE undone = 0 AND (:entity = '' OR verdicts.entity = :entity)"""
-"""The labels that have a verdict. CROSS JOIN keeps SQLite from beginning with the many images."""
+    WHERE undone = 0 AND substr(who, 1, {len(AGENT)}) <> '{AGENT}' AND (:entity = '' OR verdicts.entity = :entity)"""
+"""The labels that a person judged. CROSS JOIN keeps SQLite from beginning with the many images."""
 
 
 @dataclass(frozen=True)
@@ -247,9 +241,11 @@ class ReviewedPrecision(JudgedLabels):
 
     Attributes:
         strata: those that have labels.
+        agents: labels that agents judged, whose verdicts are left out: precision stands on what people saw.
     """
 
     strata: tuple[RangePrecision, ...]
+    agents: int
 
 
 @dataclass(frozen=True)
@@ -279,9 +275,10 @@ def precision(connection: Connection, entity: str = "", accepted: bool | None = 
     """
     strata = _strata(connection, entity, accepted)
     numbers = list(strata)
+    people, agents = _last_rows(connection, entity)
     said = tuple(
         CountedVerdict(*label, row["verdict"], row["probability"], numbers.index(row["stratum"]))
-        for label, row in _last_rows(connection, entity).items()
+        for label, row in people.items()
         if row["stratum"] in strata
     )
     parts = tuple(_stratum(number, labels) for number, (labels, _) in strata.items())
@@ -298,6 +295,7 @@ def precision(connection: Connection, entity: str = "", accepted: bool | None = 
     return ReviewedPrecision(
         *figures(strata.keys()),
         tuple(RangePrecision(*figures({number}), ends[edge], ends[edge + 1]) for number, edge in ranges),
+        sum(row["stratum"] in strata for row in agents.values()),
     )
 
 
@@ -310,7 +308,7 @@ def to_judge(
     who: str = "",
     limit: int = 50,
 ) -> list[ToJudge]:
-    """Labels that nobody has judged yet, those first that say most.
+    """Labels that no person has judged yet, those first that say most.
 
     Args:
         connection: of the index.
@@ -325,7 +323,7 @@ def to_judge(
     judged = set(connection.execute(_JUDGED, {"entity": entity}))
     if order == "active":
         strata = _strata(connection, entity, accepted)
-        before = Counter(row["stratum"] for row in _last_rows(connection, entity).values())
+        before = Counter(row["stratum"] for row in _last_rows(connection, entity)[0].values())
         labels, means = zip(*strata.values(), strict=True) if strata else ((), ())
         counts = allocation(labels, means, limit, [before[number] for number in strata])
         drawn = [
@@ -367,9 +365,12 @@ def _strata(connection: Connection, entity: str, accepted: bool | None) -> dict[
     return {number: each for number, each in strata.items() if accepted in (None, number >= len(EDGES))}
 
 
-def _last_rows(connection: Connection, entity: str) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """The last verdict of each label."""
-    return {(row["shard"], row["key"], row["entity"]): row for row in verdict_rows(connection, entity=entity)}
+def _last_rows(connection: Connection, entity: str) -> list[dict[tuple[str, str, str], dict[str, Any]]]:
+    """The last verdict of people on each label, and that of agents."""
+    last: list[dict[tuple[str, str, str], dict[str, Any]]] = [{}, {}]
+    for row in verdict_rows(connection, entity=entity):
+        last[row["who"].startswith(AGENT)][row["shard"], row["key"], row["entity"]] = row
+    return last
 
 
 def _unjudged(

@@ -1,6 +1,7 @@
 """Which labels to judge next, and what verdicts say of precision."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,6 +59,24 @@ def test_the_last_word_counts_who_cannot_say_counts_as_nobody(index):
     index.undo_verdict(first.id)
     index.undo_verdict(3)
     assert entry.image.id in {each.image.id for each in to_judge(index.connection, "c:red")}
+
+
+def test_agents_verdicts_are_told_apart_and_leave_people_their_labels(index):
+    entries = to_judge(index.connection, who="ann", limit=24)
+    draw = np.random.default_rng(0)
+    for each in entries[:10]:
+        judge(index, each.image.id, each.entity.id, "y" if draw.random() < 0.8 else "n")
+    before = precision(index.connection)
+    assert (before.judged, before.agents) == (10, 0)
+    for each in entries[5:15]:  # also of labels that a person judged before, or will judge later
+        judge(index, each.image.id, each.entity.id, "n", "agent:tester")
+    assert precision(index.connection) == replace(before, agents=10)
+    assert len(to_judge(index.connection, who="ann", limit=24)) == 14
+    judge(index, entries[12].image.id, entries[12].entity.id, "y")
+    shown = precision(index.connection)
+    assert (shown.judged, shown.right, shown.agents) == (11, before.right + 1, 10)
+    judge(index, entries[20].image.id, entries[20].entity.id, "y", "Agent: Smith")  # a person's name
+    assert (precision(index.connection).judged, precision(index.connection).agents) == (12, 10)
 
 
 def test_what_was_judged_is_not_proposed_again_until_nothing_is_left(index):

@@ -228,7 +228,7 @@ class _Tools:
     ) -> CallToolResult:
         """Tell what is known of an entity: names, description, types, surest images, what it may be mistaken for.
 
-        Its precision is that of its labels, as far as people judged them.
+        Its precision is that of its labels, as far as people judged them; verdicts of agents do not count.
         """
         about, images = await run_in_threadpool(self._explained, entity, limit)
         return await self._shown(about, images[:pictures])
@@ -245,7 +245,7 @@ class _Tools:
                 for each in surest
             ],
             "similar": [_short(each) for each in index.similar_entities(record.id, limit)],
-            "precision": _some(judged, "expected", "judged", "right", "lower", "upper"),
+            "precision": _some(judged, "expected", "judged", "right", "lower", "upper", "agents"),
         }
         return about, [each.image for each in surest]
 

@@ -15,7 +15,7 @@ NEAR = 6
 """Bits in which the perceptual hashes of near-duplicates differ, at most, of 64."""
 PLAIN = 8
 """Bits that a hash has set, or not set, at least, to say anything: that of a plain image is near to any other such."""
-_FEW = 1024
+_FEW = 2048
 _QUARTER = 16
 _PAIRS = 1 << 22
 

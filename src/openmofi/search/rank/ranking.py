@@ -160,7 +160,7 @@ def ranked(state: State, connection: Connection, query: Query, vector: Array | N
         open_ended = len(listed) < needed or (end == len(listed) and depth < _JUDGED)
         if listed.found < depth or not open_ended:
             why = uncalibrated(state.calibration, query, bool(listed.judged))
-            return _page(connection, listed, query, end, why, senses or list(listed.meant))
+            return _page(state, connection, listed, query, end, why, senses or list(listed.meant))
         depth *= 4
 
 
@@ -172,7 +172,7 @@ def _list_key(connection: Connection, query: Query, vector: Array | None) -> Has
 
 
 def _page(
-    connection: Connection, listed: _Listed, query: Query, end: int | None, why: str, meant: list[str]
+    state: State, connection: Connection, listed: _Listed, query: Query, end: int | None, why: str, meant: list[str]
 ) -> Results:
     probabilities, last = listed.dense_probabilities, query.offset + query.limit
     page = slice(query.offset, last if query.until is None or end is None else min(end, last))
@@ -201,17 +201,17 @@ def _page(
     elif end is not None and probabilities.max() < LIKELY:
         which = "No image that was judged" if why else "No result"
         note = f"{which} is likely to be right: the best one has a probability of {probabilities.max():.2f}."
-    elif (
-        end is None
-        and query.text
-        and query.keywords
-        and not listed.keywords
-        and connection.execute(_TEXTS).fetchone()[0]
-    ):
+    elif end is None and query.text and query.keywords and not listed.keywords and _has_texts(state, connection):
         note = "None of these images has any of the words in its text: they are only what is closest."
     right, in_all = (None, None) if end is None else (float(probabilities[:end].sum()), float(probabilities.sum()))
     until = query.until or UNTIL
     return Results(hits, len(listed), until, end, right, in_all, note, 0.0, why, query.entity, senses)
+
+
+def _has_texts(state: State, connection: Connection) -> bool:
+    """Whether any image has a text; asked once a commit, since where none has, all are looked at."""
+    known = state.listings.get(_TEXTS) or state.listings.put(_TEXTS, connection.execute(_TEXTS).fetchone())
+    return isinstance(known, tuple) and bool(known[0])
 
 
 def _basis(listed: _Listed, query: Query, image: int) -> Literal["", "labels", "similarity", "mark"]:

@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from page_world import HOSTILE, FakeSearch, address_of, image_row, wait_until
+from page_world import EACH, HOSTILE, FakeSearch, address_of, image_row, wait_until
 from PIL import Image
 from playwright.sync_api import expect
 from search_world import colour_encoder
@@ -51,6 +51,25 @@ def test_refused_uploads_are_explained(tab, tmp_path, whole):
     assert "upload" not in page.url
 
 
+def test_half_a_gigabyte_that_is_dropped_is_refused_before_it_is_sent(tab, tmp_path, whole):
+    with (tmp_path / "film.jpg").open("wb") as film:
+        film.truncate(500_000_000)
+    sent = []
+    tab.page.on("request", lambda request: sent.append(request.url))
+    page = tab.open("#/search?text=red", ".tile-text")
+    page.evaluate("document.body.append(Object.assign(document.createElement('input'), {type: 'file', id: 'film'}))")
+    page.locator("#film").set_input_files(tmp_path / "film.jpg")
+    page.evaluate(
+        """() => { const data = new DataTransfer(); data.items.add(document.getElementById("film").files[0]);
+        dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true})); }"""
+    )
+    expect(page.get_by_role("alert")).to_contain_text("500 MB")
+    expect(page.get_by_role("alert")).to_contain_text("film.jpg")
+    expect(page.locator(".tile-text").first).to_contain_text("red")  # what was there stays
+    assert not [address for address in sent if "uploads" in address]
+    assert "upload" not in page.url
+
+
 def test_an_upload_that_the_server_forgot(tab):
     page = tab.open("#/search?upload=gone", "[role=alert]")
     expect(page.get_by_role("alert")).to_contain_text("not there any more")
@@ -91,6 +110,43 @@ def test_the_token_is_asked_for_once(new_tab, index):
     wait_until(page, "() => [...document.querySelectorAll('.tile img')].every((each) => each.naturalWidth)")
     page.reload()
     expect(page.locator(".tile-text").first).to_be_visible()
+
+
+def test_a_session_that_ends_in_the_middle_loses_nothing(new_tab, index):
+    tab = new_tab(address_of(Index.open(index.path, colour_encoder()), token=TOKEN))
+    page = tab.open(wait="dialog")
+
+    def sign_in():
+        page.get_by_role("textbox", name="Token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        expect(page.locator("dialog")).to_have_count(0)
+
+    sign_in()
+    page.goto(f"{tab.address}#/review/grid/c%3Ablue")
+    expect(page.locator(".judge")).to_have_count(EACH)
+    page.locator(".judge").nth(1).click()
+    wait_until(page, "() => [...document.querySelectorAll('.judge img')].every((each) => each.complete)")
+    page.context.clear_cookies()  # as after thirty days, or where somebody signed out in another tab
+    page.get_by_role("button", name="Take the page").click()
+    expect(page.get_by_role("textbox", name="Token")).to_be_visible()
+    assert index.verdicts("c:blue") == []
+    sign_in()
+    expect(page.locator(".judge.n")).to_have_count(1)  # what was marked
+    expect(page.locator(".judge")).to_have_count(EACH)
+    wait_until(page, "() => [...document.querySelectorAll('.judge img')].every((each) => each.complete)")
+    page.get_by_role("button", name="Take the page").click()
+    expect(page.get_by_role("heading", name="All of its labels are judged")).to_be_visible()
+    assert sorted(each.verdict for each in index.verdicts("c:blue")) == ["n", *["y"] * (EACH - 1)]
+    for verdict in index.verdicts("c:blue"):
+        index.undo_verdict(verdict.id)
+    page.goto(f"{tab.address}#/search?text=red")
+    expect(page.locator(".tile-text").first).to_be_visible()
+    page.context.clear_cookies()
+    page.get_by_role("combobox", name="Search images").fill("a green square")
+    page.keyboard.press("Enter")
+    sign_in()
+    expect(page.locator(".tile-text").first).to_contain_text("green")
+    assert "text=a+green+square" in page.url
 
 
 def test_an_unknown_address(tab, whole):

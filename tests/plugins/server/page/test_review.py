@@ -96,6 +96,53 @@ def test_two_reviewers_at_once(new_tab, index):
     assert [verdict.who for verdict in index.verdicts("c:green")].count("Ben") == 2
 
 
+def test_two_reviewers_at_once_on_one_grid(new_tab, index):
+    for verdict in index.verdicts("c:grey"):
+        index.undo_verdict(verdict.id)
+    first, second = new_tab(), new_tab()
+    for tab, name in ((first, "Ada"), (second, "Ben")):
+        page = tab.open("#/review/grid/c%3Agrey", ".judge")
+        page.get_by_label("Reviewer").fill(name)
+        page.get_by_label("Reviewer").press("Tab")
+        expect(page.locator(".judge")).to_have_count(EACH)
+        wait_for_images(page)
+    second.page.locator(".judge").nth(2).click()
+    for tab in (first, second):
+        tab.page.get_by_role("button", name="Take the page").click()
+        expect(tab.page.get_by_role("heading", name="All of its labels are judged")).to_be_visible()
+    expect(first.page.locator(".note")).to_have_count(0)
+    expect(second.page.locator(".note")).to_contain_text(
+        f"Faster than you: Ada, with {EACH} of these labels, 1 of them"
+    )
+    said = index.verdicts("c:grey")
+    assert [(each.who, each.verdict) for each in said].count(("Ada", "y")) == EACH
+    assert sorted(each.verdict for each in said if each.who == "Ben") == ["n", *["y"] * (EACH - 1)]
+    second.page.keyboard.press("z")  # takes one's own back alone
+    expect(second.page.locator(".judge.n")).to_have_count(1)
+    expect(second.page.locator(".note")).to_have_count(0)
+    assert {each.who for each in index.verdicts("c:grey")} == {"Ada"}
+    for verdict in index.verdicts("c:grey"):
+        index.undo_verdict(verdict.id)
+
+
+def test_what_agents_judged_is_said_not_counted(tab, index):
+    for verdict in index.verdicts("c:red"):
+        index.undo_verdict(verdict.id)
+    records = [each.image for each in index.entity_images("c:red", accepted=True, limit=3)]
+    given = index.add_verdicts([Verdict(each.shard, each.key, "c:red", "n", who="agent:tester") for each in records])
+    page = tab.open("#/review/single/c%3Ared", ".question")
+    expect(page.locator(".precision")).to_have_text(
+        "3 labels that agents judged are not counted: precision stands on what people saw."
+    )
+    page.keyboard.press("y")
+    expect(page.locator(".precision")).to_contain_text("by 1 verdict on 8 labels")
+    expect(page.locator(".precision")).to_contain_text("3 labels that agents judged are not counted")
+    page = tab.open("#/review/grid/c%3Ared", ".judge")
+    expect(page.locator(".judge")).to_have_count(EACH - 1)  # an agent's word takes no label from a person
+    for verdict in [*given, *index.verdicts("c:red")]:
+        index.undo_verdict(verdict.id)
+
+
 def test_the_entrance_leads_to_both_ways(tab):
     page = tab.open("#/review")
     page.get_by_role("link", name="Judge single labels").click()

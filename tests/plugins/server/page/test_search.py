@@ -223,6 +223,23 @@ def test_a_mistyped_name_is_completed(tab):
     expect(page.get_by_role("option")).to_contain_text(["green"])
 
 
+def test_the_badge_of_a_result_leads_to_its_near_duplicates(tab):
+    def folding(route):
+        answer = route.fetch().json()
+        answer["hits"][0]["duplicates"] = [answer["hits"][1]["image"]["id"], answer["hits"][2]["image"]["id"]]
+        route.fulfill(json=answer)
+
+    tab.page.route("**/api/search", folding)
+    page = tab.open("#/search?text=a+blue+square", ".tile-text")
+    expect(page.locator("a.badge")).to_have_count(1)
+    texts = tiles(page).all_text_contents()[:3]
+    page.get_by_role("link", name="2 near-duplicates folded in").click()
+    expect(page.get_by_role("heading", name="3 images")).to_be_visible()
+    expect(tiles(page)).to_have_text(texts)
+    page.go_back()
+    expect(tiles(page).first).to_have_text(texts[0])
+
+
 def test_a_query_without_probabilities_says_why(tab):
     page = tab.open("#/search?text=square")
     expect(page.locator(".count")).to_contain_text("closest first")

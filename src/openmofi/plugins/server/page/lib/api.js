@@ -108,6 +108,7 @@ export const api = {
   similar: (entity) => call(`${of(entity)}/similar`),
   judge: (verdicts) => call("verdicts", json("POST", verdicts)),
   undo: (ids) => call("verdicts/undo", json("POST", ids)),
+  verdicts: (values) => call(`verdicts${query(values)}`),
   imageVerdicts: (id) => call(`images/${id}/verdicts`),
   history: (values) => call(`review/history${query(values)}`),
   review: (values) => call(`review${query(values)}`),

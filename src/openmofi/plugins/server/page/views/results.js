@@ -124,8 +124,9 @@ function Found({ hit, active, query, ranked, beyond, onOpen, onJudge }) {
     <div class="tile-row">
       ${ranked ? html`<${Probability} value=${hit.probability} />`
         : html`<span class="faint tile-label">${top ? top.name : ""}</span>`}
-      ${hit.duplicates.length > 0 && html`<span class="badge" title=${t("tile.folded", { count: hit.duplicates.length })}>
-        +${hit.duplicates.length}</span>`}
+      ${hit.duplicates.length > 0 && html`<a class="badge" tabindex=${active ? 0 : -1} title=${t("tile.folded", { count: hit.duplicates.length })}
+        aria-label=${t("tile.folded", { count: hit.duplicates.length })} href=${href(["images"], { ids: [image.id, ...hit.duplicates].join(",") })}>
+        +${hit.duplicates.length}</a>`}
       <span class="thumbs">${thumb("more", "up", t("results.more"))}${thumb("less", "down", t("results.less"))}</span>
     </div>
   <//>`;

@@ -24,10 +24,31 @@ function pageSize() {
   return Math.min(60, columns * Math.max(3, Math.floor((innerHeight - HEAD) / (width / columns))));
 }
 
+const AGENT = "agent:";
+
+/** The page that a session ended over, with its marks, until somebody has signed in again. */
+let left = null;
+
+/**
+ * Who judged labels of a page while it was looked at: it had none that a person had judged.
+ * @param {string} entity @param {any[]} page @param {Record<number, string>} said by image @param {number[]} ids of one's own verdicts
+ * @returns {Promise<{names: string, count: number, otherwise: number} | null>}
+ */
+async function faster(entity, page, said, ids) {
+  const shown = new Map(page.map(({ image }) => [`${image.shard} ${image.key}`, said[image.id]]));
+  const others = (await api.verdicts({ entity })).filter(({ id, who, shard, key }) => !ids.includes(id) && !who.startsWith(AGENT) && shown.has(`${shard} ${key}`));
+  const last = new Map(others.reverse().map(({ shard, key, verdict }) => [`${shard} ${key}`, verdict]));
+  return last.size ? { names: [...new Set(others.map(({ who }) => who || t("reviewer.nameless")))].join(", "), count: last.size,
+    otherwise: [...last].filter(([label, verdict]) => verdict !== shown.get(label)).length } : null;
+}
+
+const told = ({ names, count, otherwise }) => t("pager.faster", { names, count, otherwise });
+
 /** @param {{entity: string, name: string}} props */
 export function Pager({ entity, name }) {
   const [page, setPage] = useState(null);
   const [values, setValues] = useState({});
+  const [others, setOthers] = useState(null);
   const [gone, setGone] = useState(new Set());
   const [past, setPast] = useState([]);
   const [error, setError] = useState(null);
@@ -46,7 +67,14 @@ export function Pager({ entity, name }) {
       setError(failed);
     }
   };
-  useEffect(() => { next(); }, []);
+  useEffect(() => {
+    const before = left?.entity === entity ? left : null;
+    left = null;
+    if (before) {
+      setPage(before.page);
+      setValues(before.values);
+    } else next();
+  }, []);
 
   const accept = async () => {
     if (busy || !page?.length) return;
@@ -57,13 +85,17 @@ export function Pager({ entity, name }) {
     setBusy(true);
     setError(null);
     try {
-      const ids = await judge(page.map(({ image }) => ({ image, entity, value: valueOf(image) })));
+      const said = Object.fromEntries(page.map(({ image }) => [image.id, valueOf(image)]));
+      const ids = await judge(page.map(({ image }) => ({ image, entity, value: said[image.id] })));
       const wrong = page.filter(({ image }) => values[image.id] === "n").length;
-      say(t("pager.taken", { count: page.length, wrong }));
       setPast([...past, { ids, page, values }]);
+      const met = await faster(entity, page, said, ids).catch(() => null); // they are kept, whoever else judged
+      setOthers(met);
+      say(`${t("pager.taken", { count: page.length, wrong })}${met ? ` ${told(met)}` : ""}`);
       await next();
       grid.current?.querySelector("button")?.focus();
     } catch (failed) {
+      if (failed.status === 401) left = { entity, page, values };
       setError(failed);
     } finally {
       setBusy(false);
@@ -76,6 +108,7 @@ export function Pager({ entity, name }) {
     try {
       await takeBack(last.ids);
       setPast(past.slice(0, -1));
+      setOthers(null);
       setPage(last.page);
       setValues(last.values);
       say(t("pager.undone"));
@@ -137,6 +170,7 @@ export function Pager({ entity, name }) {
   if (!page) return failure || html`<${Waiting} />`;
   return html`
     ${failure}
+    ${others && html`<p class="note" role="note">${told(others)}</p>`}
     ${page.length === 0 ? html`<${Empty} title=${t("pager.done")}>
         <p>${t("pager.next", { entity: html`<a href=${href(["entity", entity])}>${t("pager.entity")}</a>`,
           other: html`<a href="#/review">${t("pager.other")}</a>` })}</p><//>`
