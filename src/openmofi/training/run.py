@@ -43,7 +43,7 @@ from openmofi.training.evaluators import HeldOutEvaluator, class_report, stuck_h
 from openmofi.training.log import LOG, Watcher, read_log
 from openmofi.training.loop import Evaluation, NotFiniteError, train_loop
 from openmofi.training.model import Ema, build_model, inputs_of, save_encoder
-from openmofi.training.model.adaptation import frozen_first, frozen_print
+from openmofi.training.model.adaptation import frozen_first, frozen_print, start_weights
 from openmofi.training.model.towers import DualEncoder, ModelInputs, standardise, start_from_labels
 from openmofi.training.recipe import EVALUATION_METRICS, Recipe
 from openmofi.training.recipe.rules import require_length
@@ -130,7 +130,11 @@ def train(
                 return dict(manifest.counts)
             fresh = not checkpoints.latest(resume=resume)
             build = partial(build_model, recipe.model, inputs, seed=recipe.run.seed)
-            state = _set_up(recipe, build(), data, ranks, fresh=fresh)
+            by_class = data
+            if fresh and recipe.model.start == "labels" and data.trained > _STARTED_ON:
+                drawn = replace(recipe, data=replace(recipe.data, sampler="sqrt"))
+                by_class = _opened(drawn, inputs, out, ranks, progress or Quiet())
+            state = _set_up(recipe, build(), data, by_class, ranks, fresh=fresh)
             if ranks.first and (warning := stuck_head(recipe, data.class_counts)):
                 watcher.say(warning)
             counts = _train(recipe, out, data, state, build, checkpoints, watcher)
@@ -229,14 +233,16 @@ def deciding_settings(recipe: Any) -> dict[str, Any]:
     return {key: value for key, value in deciding(recipe) if not key.startswith(off)}
 
 
-def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, ranks: Ranks, *, fresh: bool) -> RunState:
+def _set_up(
+    recipe: Recipe, model: DualEncoder, data: TrainingData, by_class: TrainingData, ranks: Ranks, *, fresh: bool
+) -> RunState:
     vectors = None
     if fresh:
-        size, batches = recipe.data.batch_size, partial(data.batches, workers=recipe.data.workers)
-        standardise(model, batches(0, max(1, math.ceil(_STANDARDISED_ON / size))))
+        size, workers = recipe.data.batch_size, recipe.data.workers
+        standardise(model, data.batches(0, max(1, math.ceil(_STANDARDISED_ON / size)), workers=workers))
         if recipe.model.start == "labels":
-            rows = min(data.trained, _STARTED_ON)
-            vectors = start_from_labels(model, batches(0, max(1, math.ceil(rows / size))), data.classes)
+            steps = max(1, math.ceil(min(data.trained, _STARTED_ON) / size))
+            vectors = start_from_labels(model, by_class.batches(0, steps, workers=workers), data.classes)
     model = model.to(ranks.device)
     # FSDP2 takes contiguous parameters only; there the images alone decide the format.
     if recipe.run.channels_last and not (recipe.run.fsdp and ranks.mesh is not None):
@@ -244,7 +250,7 @@ def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, ranks: Ranks
     if recipe.run.compile:
         model.compile()
     share = recipe.model.start_share
-    start = {name: value.detach().clone() for name, value in model.named_parameters() if share and value.requires_grad}
+    start = start_weights(model) if share else {}
     frozen = frozen_print(model)
     towers = spread(model, ranks, fsdp=recipe.run.fsdp)
     terms = build_terms(recipe, data.class_counts, ranks.device, data.sources.teachers)

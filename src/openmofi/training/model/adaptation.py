@@ -109,3 +109,14 @@ def frozen_print(model: nn.Module) -> dict[str, Tensor]:
     frozen, state = frozen_names(model), model.state_dict()
     number = int(weights_fingerprint({name: state[name] for name in frozen})[:15], 16)
     return {"frozen": torch.tensor(number)} if frozen else {}
+
+
+def start_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of what training changes of towers, batch statistics among it, for a share of them in the trained ones.
+
+    Of an adapter B A only B, which is zero: a share of it is one of the plain weights that are written.
+    """
+    parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    statistics = {name: value for name, value in model.named_buffers() if ".running_" in name}
+    changed = (parameters | statistics).items()
+    return {name: value.detach().clone() for name, value in changed if not name.endswith(".0.a")}

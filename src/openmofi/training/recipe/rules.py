@@ -222,7 +222,7 @@ def _check_heads(recipe: Recipe) -> None:
 
 
 def _check_start(model: ModelSettings) -> None:
-    """A start in closed form is one of heads over features that are there before training."""
+    """A start in closed form is one of heads over features that are there before training; none is random in a share."""
     sides: dict[str, ImageModel | TextModel] = {"image": model.image}
     if model.text.spec != "none":
         sides["text"] = model.text
@@ -233,11 +233,15 @@ def _check_start(model: ModelSettings) -> None:
                 f"model.{name} is not one.",
                 f"Set model.start: random, or model.{name}'s spec: encoder:SPEC, residual: false and head: linear.",
             )
-    if model.start_share and model.start == "random" and not model.image.residual:
-        raise UsageError(
-            "model.start_share mixes the weights before training into the encoder, and they are random.",
-            "Set model.start: labels, or model.start_share: 0.",
-        )
+    for name, side in sides.items() if model.start_share and model.start == "random" else ():
+        pretrained = side.pretrained or side.spec.startswith(("hf:", "backbone:"))
+        if not side.residual and not (pretrained and side.head == "none"):
+            raise UsageError(
+                "model.start_share mixes the weights before training into the encoder, and they are random in "
+                f"model.{name}.",
+                f"Set model.start_share: 0, or model.{name} pretrained and head: none; over a locked encoder "
+                "model.start: labels.",
+            )
 
 
 def _check_locked(model: ModelSettings) -> None:
