@@ -164,7 +164,7 @@ PLACES = {"vision_model.": "image.trunk.tower.", "visual_projection.": "image.tr
 
 @pytest.mark.parametrize("lora", [Lora(), Lora(2, 6.0)], ids=["whole", "adapters"])
 def test_a_share_of_a_pretrained_tower_is_wise_fts(make, clip_folder, tmp_path, lora):
-    """(1 − α) · fine-tuned + α · pretrained, weight by weight (github.com/mlfoundations/wise-ft), as transformers saved them."""
+    """(1 − α) · fine-tuned + α · pretrained, weight by weight, as github.com/mlfoundations/wise-ft has it."""
     image = {"spec": f"hf:{clip_folder}", "size": 0, "head": "none", "lora": lora}
     recipe = make("exact", image=image, optimizer={"ema": 0.0, "lr": 0.02})
     stopped_and_resumed(replace(recipe, model=replace(recipe.model, dim=16, start_share=0.25)), tmp_path, 4, 6)

@@ -20,7 +20,7 @@ def started(make, monkeypatch, tmp_path):
     """The rows that the start of a run of these settings sees."""
     true = run_module.start_from_labels
 
-    def rows(**data):
+    def rows(batch_size=12):
         seen = []
 
         def watched(model, batches, classes):
@@ -29,8 +29,9 @@ def started(make, monkeypatch, tmp_path):
             return true(model, kept, classes)
 
         monkeypatch.setattr(run_module, "start_from_labels", watched)
-        recipe = make("exact", locked=True, data=data, run={"steps": 1, "checkpoint_every": 1})
-        recipe = replace(recipe, model=replace(recipe.model, start="labels"))
+        recipe = make("exact", locked=True, run={"steps": 1, "checkpoint_every": 1})
+        data = replace(recipe.data, batch_size=batch_size)
+        recipe = replace(recipe, data=data, model=replace(recipe.model, start="labels"))
         out = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
         trained(recipe, out)
         counted = list(seen)

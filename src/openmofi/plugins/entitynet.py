@@ -2,12 +2,12 @@
 
 - Entry points: `openmofi.kb_builders` `entitynet`
 - Needs: nothing
-- Use: `openmofi.build_kb("entitynet", "entitynet", out="kb")`, of a clone of huggingface.co/datasets/lmb-freiburg/entitynet
+- Use: `openmofi.build_kb("entitynet", DIR, out="kb")`; DIR: huggingface.co/datasets/lmb-freiburg/entitynet, cloned
 - Never: fetches anything, or reads images and queries
 - Tests: `tests/plugins/test_entitynet.py`
 - Documentation: `docs/knowledge-base.md`
 
-Columns are those that the authors' loader reads (github.com/lmb-freiburg/entitynet, `datasets/entitynet_textloader.py`).
+Columns are those that the authors' loader reads: `entitynet_textloader.py` of github.com/lmb-freiburg/entitynet.
 """
 
 from pathlib import Path

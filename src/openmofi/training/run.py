@@ -128,13 +128,12 @@ def train(
         with _claimed(recipe, out, data, ranks, restart=restart) as manifest:
             if manifest.finished:
                 return dict(manifest.counts)
-            fresh = not checkpoints.latest(resume=resume)
+            started_on = None if checkpoints.latest(resume=resume) else data
             build = partial(build_model, recipe.model, inputs, seed=recipe.run.seed)
-            by_class = data
-            if fresh and recipe.model.start == "labels" and data.trained > _STARTED_ON:
-                drawn = replace(recipe, data=replace(recipe.data, sampler="sqrt"))
-                by_class = _opened(drawn, inputs, out, ranks, progress or Quiet())
-            state = _set_up(recipe, build(), data, by_class, ranks, fresh=fresh)
+            if started_on and recipe.model.start == "labels" and data.trained > _STARTED_ON:
+                by_class = replace(recipe, data=replace(recipe.data, sampler="sqrt"))
+                started_on = _opened(by_class, inputs, out, ranks, progress or Quiet())
+            state = _set_up(recipe, build(), data, started_on, ranks)
             if ranks.first and (warning := stuck_head(recipe, data.class_counts)):
                 watcher.say(warning)
             counts = _train(recipe, out, data, state, build, checkpoints, watcher)
@@ -233,16 +232,14 @@ def deciding_settings(recipe: Any) -> dict[str, Any]:
     return {key: value for key, value in deciding(recipe) if not key.startswith(off)}
 
 
-def _set_up(
-    recipe: Recipe, model: DualEncoder, data: TrainingData, by_class: TrainingData, ranks: Ranks, *, fresh: bool
-) -> RunState:
+def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, new: TrainingData | None, ranks: Ranks) -> RunState:
     vectors = None
-    if fresh:
-        size, workers = recipe.data.batch_size, recipe.data.workers
-        standardise(model, data.batches(0, max(1, math.ceil(_STANDARDISED_ON / size)), workers=workers))
+    if new:
+        size, batches = recipe.data.batch_size, partial(new.batches, workers=recipe.data.workers)
+        standardise(model, batches(0, max(1, math.ceil(_STANDARDISED_ON / size))))
         if recipe.model.start == "labels":
-            steps = max(1, math.ceil(min(data.trained, _STARTED_ON) / size))
-            vectors = start_from_labels(model, by_class.batches(0, steps, workers=workers), data.classes)
+            rows = min(data.trained, _STARTED_ON)
+            vectors = start_from_labels(model, batches(0, max(1, math.ceil(rows / size))), data.classes)
     model = model.to(ranks.device)
     # FSDP2 takes contiguous parameters only; there the images alone decide the format.
     if recipe.run.channels_last and not (recipe.run.fsdp and ranks.mesh is not None):

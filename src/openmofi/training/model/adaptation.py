@@ -116,7 +116,5 @@ def start_weights(model: nn.Module) -> dict[str, Tensor]:
 
     Of an adapter B A only B, which is zero: a share of it is one of the plain weights that are written.
     """
-    parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    statistics = {name: value for name, value in model.named_buffers() if ".running_" in name}
-    changed = (parameters | statistics).items()
-    return {name: value.detach().clone() for name, value in changed if not name.endswith(".0.a")}
+    named = [*model.named_parameters(), *model.named_buffers()]
+    return {n: v.detach().clone() for n, v in named if (v.requires_grad and n[-4:] != ".0.a") or ".running_" in n}
