@@ -11,8 +11,8 @@ by the package's own objectives and optimisers, images drawn by the square root 
 - `exact`: margin softmax over all classes, where there are 20,000 (and once, last, where there are 200,000).
 Each but `exact`, which takes those of `sampled`, has four settings, of which a world of its own (seed 0, a quarter of
 the steps) chooses by the mean mAP over the bands; then each is trained on `--seeds` other worlds, the same for all.
-New images of 1,000 classes a band (1–4, 5–49 and 50 or more images in training) are looked for among all new images, by
-image (mAP without the query), and named by the 3,000 classes' texts.
+New images of up to 1,000 classes a band (1–4, 5–49 and 50 or more images in training) are looked for among all new
+images, by image (mAP without the query), and named by these classes' texts.
 
 Every result is kept in `--work`: a run that was stopped goes on, and `results/longtail.json` has what there is.
 Nothing here has seen an image: the figures say how the losses compare where this is what the data are like.

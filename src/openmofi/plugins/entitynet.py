@@ -10,6 +10,7 @@
 Columns are those that the authors' loader reads: `entitynet_textloader.py` of github.com/lmb-freiburg/entitynet.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -59,7 +60,7 @@ def entitynet_tables(folder: Path) -> SourceTables:
     )
 
 
-def _table(rows: list[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
+def _table(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
     columns = zip(*rows, strict=True) if rows else [[] for _ in schema]
     return pa.table([list(column) for column in columns], schema=schema)
 
