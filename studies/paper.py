@@ -35,6 +35,7 @@ RATES = ("optimizer.lr=1e-3", "optimizer.lr=2e-3")
 _HELD_OUT = EvaluateSettings(every=1, retrieval=True, held_out=0.2, held_out_by="class", seed=0, limit=1 << 31)
 _DROPOUTS = tuple(f"model.image.feature_dropout={share}" for share in (0.5, 0.7))
 _SCALES = tuple(f"objectives.margin_softmax.scale={scale}" for scale in (10, 32))
+_HEAD_SCALES = ("objectives.margin_softmax.scale=10", "objectives.margin_softmax.scale=20")
 _NAMES = {MAP: "mAP, query excluded", ZERO_SHOT: "zero-shot"}
 
 
@@ -81,6 +82,19 @@ METHODS: Mapping[str, Method] = {
         _SCALES,
         ("data.text.alt_text=0.5", "data.text.name_description=0.5"),
     ),
+    "head": Method(
+        "entity head, random start, descriptions alone",
+        "sample_entity_head",
+        _HEAD_SCALES,
+        ("model.start=random", "model.start_share=0", "data.text.name=0", "data.text.name_description=1"),
+    ),
+    "head_names": Method(
+        "entity head, random start, names too",
+        "sample_entity_head",
+        _HEAD_SCALES,
+        ("model.start=random", "model.start_share=0"),
+    ),
+    "head_start": Method("entity head, start in closed form, names too", "sample_entity_head", _HEAD_SCALES),
 }
 
 

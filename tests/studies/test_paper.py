@@ -65,7 +65,7 @@ def test_methods_are_tuned_alike_and_every_pair_is_tested(runs, tmp_path: Path, 
     assert f"{metrics['methods']['multi_task_mixed']['map']['mean']:.3f}" in page
     assert "run.steps=60" in page
     paper._print(tmp_path, metrics)
-    assert "35 runs" in capsys.readouterr().out
+    assert "56 runs" in capsys.readouterr().out
 
 
 def test_a_pair_is_compared_image_by_image_over_the_same_seeds() -> None:

@@ -1,5 +1,7 @@
 """Fine-tuning runs: a length in epochs, towers that are frozen at first, adapters; each stopped and resumed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -155,3 +157,31 @@ def test_evaluators_measure_adapted_towers(make, tmp_path):
     found = trained(make("exact", image={"lora": Lora(2)}, run=run), tmp_path / "run")
     assert found["best"]["metric"] == "retrieval/map"
     assert open_encoder(f"run:{tmp_path / 'run/encoder'}").feature_dim == 8
+
+
+PLACES = {"vision_model.": "image.trunk.tower.", "visual_projection.": "image.trunk.projection."}
+
+
+@pytest.mark.parametrize("lora", [Lora(), Lora(2, 6.0)], ids=["whole", "adapters"])
+def test_a_share_of_a_pretrained_tower_is_wise_fts(make, clip_folder, tmp_path, lora):
+    """(1 − α) · fine-tuned + α · pretrained, weight by weight, as github.com/mlfoundations/wise-ft has it."""
+    image = {"spec": f"hf:{clip_folder}", "size": 0, "head": "none", "lora": lora}
+    recipe = make("exact", image=image, optimizer={"ema": 0.0, "lr": 0.02})
+    stopped_and_resumed(replace(recipe, model=replace(recipe.model, dim=16, start_share=0.25)), tmp_path, 4, 6)
+    pretrained = {
+        ours + name.removeprefix(theirs): value
+        for name, value in load_file(clip_folder / "model.safetensors").items()
+        for theirs, ours in PLACES.items()
+        if name.startswith(theirs)
+    }
+    state, found = stored(tmp_path / "whole", 6), load_file(tmp_path / "whole/encoder/model.safetensors")
+    assert {name for name in found if name.startswith("image.")} == set(pretrained)
+    changed = set()
+    for name, first in pretrained.items():
+        place, _, weight = name.rpartition(".")
+        a, b = (state.get(f"model.{place}.parametrizations.{weight}.0.{part}") for part in "ab")
+        adapted = first if a is None else first + 3 * (b @ a).view(first.shape)
+        last = adapted if lora.rank else state[f"model.{name}"]
+        torch.testing.assert_close(found[name], 0.75 * last + 0.25 * first, rtol=1e-5, atol=1e-6)
+        changed |= {name} if not torch.allclose(found[name], first, atol=1e-4) else set()
+    assert len(changed) > 4

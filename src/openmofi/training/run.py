@@ -43,7 +43,7 @@ from openmofi.training.evaluators import HeldOutEvaluator, class_report, stuck_h
 from openmofi.training.log import LOG, Watcher, read_log
 from openmofi.training.loop import Batches, Evaluation, NotFiniteError, train_loop
 from openmofi.training.model import Ema, build_model, inputs_of, save_encoder
-from openmofi.training.model.adaptation import frozen_first, frozen_print
+from openmofi.training.model.adaptation import frozen_first, frozen_print, start_weights
 from openmofi.training.model.towers import DualEncoder, ModelInputs, standardise, start_from_labels
 from openmofi.training.recipe import EVALUATION_METRICS, Recipe
 from openmofi.training.recipe.rules import require_length
@@ -134,9 +134,12 @@ def train(
         with _claimed(recipe, out, data, ranks, restart=restart) as manifest:
             if manifest.finished:
                 return dict(manifest.counts)
-            fresh = not checkpoints.latest(resume=resume)
+            started_on = None if checkpoints.latest(resume=resume) else data
             build = partial(build_model, recipe.model, inputs, seed=recipe.run.seed)
-            state = _set_up(recipe, build(), data, ranks, fresh=fresh)
+            if started_on and recipe.model.start == "labels" and data.trained > _STARTED_ON:
+                by_class = replace(recipe, data=replace(recipe.data, sampler="sqrt"))
+                started_on = _opened(by_class, inputs, out, ranks, progress or Quiet())
+            state = _set_up(recipe, build(), data, started_on, ranks)
             if ranks.first and (warning := stuck_head(recipe, data.class_counts)):
                 watcher.say(warning)
             counts = _train(recipe, out, data, state, build, checkpoints, watcher)
@@ -235,10 +238,10 @@ def deciding_settings(recipe: Any) -> dict[str, Any]:
     return {key: value for key, value in deciding(recipe) if not key.startswith(off)}
 
 
-def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, ranks: Ranks, *, fresh: bool) -> RunState:
+def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, new: TrainingData | None, ranks: Ranks) -> RunState:
     vectors = None
-    if fresh:
-        size, batches = recipe.data.batch_size, partial(data.batches, workers=recipe.data.workers)
+    if new:
+        size, batches = recipe.data.batch_size, partial(new.batches, workers=recipe.data.workers)
         standardise(model, batches(0, max(1, math.ceil(_STANDARDISED_ON / size))))
         if recipe.model.start == "labels":
             rows = min(data.trained, _STARTED_ON)
@@ -250,7 +253,7 @@ def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, ranks: Ranks
     if recipe.run.compile:
         model.compile()
     share = recipe.model.start_share
-    start = {name: value.detach().clone() for name, value in model.named_parameters() if share and value.requires_grad}
+    start = start_weights(model) if share else {}
     frozen = frozen_print(model)
     towers = spread(model, ranks, fsdp=recipe.run.fsdp)
     terms = build_terms(recipe, data.class_counts, ranks.device, data.sources.teachers)

@@ -103,4 +103,4 @@ def test_the_builder_by_its_name(dict_folder, tmp_path):
     assert len(kb) == 4
     with pytest.raises(UsageError, match="Unknown builder 'wordnets'") as refused:
         openmofi.build_kb("wordnets", dict_folder, out=tmp_path / "other")
-    assert refused.value.hint == "Use table, wordnet."
+    assert refused.value.hint == "Use table, entitynet, wordnet."

@@ -14,7 +14,7 @@ from openmofi.encoders import open_encoder
 from openmofi.errors import UsageError
 from openmofi.plugins.low_rank import LowRank, merge
 from openmofi.training.model import parameter_groups, save_encoder
-from openmofi.training.model.adaptation import frozen_first, frozen_names, frozen_print
+from openmofi.training.model.adaptation import frozen_first, frozen_names, frozen_print, start_weights
 from openmofi.training.recipe import Lora, OptimizerSettings
 
 from .conftest import TEXTS, batch_of, built
@@ -89,6 +89,22 @@ def test_adapters_and_heads_alone_are_trained(kind, settings_of):
     scales = {name: group["lr_scale"] for group in groups for name in group["names"]}
     assert sorted(scales) == sorted(names)
     assert len({scale for name, scale in scales.items() if "parametrizations" in name}) > 1
+
+
+def test_a_start_is_all_that_training_changes(settings_of):
+    plain, _ = built(settings_of("resnet"))
+    start, names = start_weights(plain), set(trained(plain))
+    assert names < set(start)
+    statistics = set(start) - names
+    assert {name.rpartition(".")[2] for name in statistics} == {"running_mean", "running_var"}
+    state = plain.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in start.items())
+    assert not any(value.data_ptr() == state[name].data_ptr() for name, value in start.items())
+    # A start of adapters is that of B alone: A is no weight of the encoder that is written.
+    adapted, _ = built(with_sides(settings_of("vit"), lora=LORA))
+    start, names = start_weights(adapted), {name for name in trained(adapted) if "parametrizations" in name}
+    assert {name for name in names if name.endswith(".b")} == {name for name in start if "parametrizations" in name}
+    assert not any(start[name].any() for name in names if name.endswith(".b"))
 
 
 @given(

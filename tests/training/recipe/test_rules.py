@@ -80,6 +80,22 @@ def test_a_broken_rule_is_told(override, told):
     assert told in caught.value.message
 
 
+def test_a_share_of_the_start_is_of_weights_that_are_no_chance():
+    assert load_recipe("finetune", ["model.start_share=0.5"]).model.start_share == 0.5
+    assert load_recipe("finetune_lora", ["model.start_share=0.5"]).model.start_share == 0.5
+    for side, override in (
+        ("image", "model.image.head=linear"),
+        ("text", "model.text.head=mlp"),
+        ("text", "model.text.pretrained=''"),
+        ("text", "model.text.spec=mobile:mct"),
+    ):
+        overrides = [override, *(["model.text.pretrained=''"] if "mobile" in override else [])]
+        with pytest.raises(UsageError, match=rf"they are random in model\.{side}\."):
+            load_recipe("finetune", ["model.start_share=0.5", *overrides])
+    hub = ["model.image.spec=hf:google/siglip2-base-patch16-224", "model.image.pretrained=''"]
+    assert load_recipe("finetune", ["model.start_share=0.5", *hub]).model.start_share == 0.5
+
+
 @pytest.mark.parametrize(("key", "name"), [(key, name) for key, names in CHOICES.items() for name in names])
 def test_every_name_is_taken(key, name):
     assert value_of(load_recipe(recipe_path("sample_multi_task"), [f"{key}={name}"]), key) == name

@@ -109,3 +109,12 @@ def frozen_print(model: nn.Module) -> dict[str, Tensor]:
     frozen, state = frozen_names(model), model.state_dict()
     number = int(weights_fingerprint({name: state[name] for name in frozen})[:15], 16)
     return {"frozen": torch.tensor(number)} if frozen else {}
+
+
+def start_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of what training changes of towers, batch statistics among it, for a share of them in the trained ones.
+
+    Of an adapter B A only B, which is zero: a share of it is one of the plain weights that are written.
+    """
+    named = [*model.named_parameters(), *model.named_buffers()]
+    return {n: v.detach().clone() for n, v in named if (v.requires_grad and n[-4:] != ".0.a") or ".running_" in n}

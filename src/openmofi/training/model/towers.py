@@ -212,8 +212,7 @@ class DualEncoder(nn.Module):
 
 SHRINKAGE, RIDGE = 0.25, 0.3
 """Of the mean variance of a feature; chosen on entities held out of training (docs/training.md)."""
-_UNUSED = 0.01
-_LEAST = 1e-4
+_UNUSED, _LEAST = 0.01, 1e-4
 
 
 @torch.no_grad()

@@ -139,11 +139,13 @@ class ModelSettings(Settings):
         dim: of the joint space.
         nested: lengths of prefixes of an embedding that are trained to be embeddings themselves: each objective's loss
             is the mean over them and the whole (Matryoshka, arXiv 2205.13147).
-        start: of heads over locked encoders: `random` weights, or `labels`, in closed form of the first 32,768 images:
-            the image head at the linear discriminants of their classes, the text head at the ridge regression from
-            their texts to their embeddings, class vectors at class means. Residual heads change nothing at first.
+        start: of heads over locked encoders: `random` weights, or `labels`, in closed form of all images, or of 32,768
+            that are drawn by class: the image head at the linear discriminants of their classes, the text head at the
+            ridge regression from their texts to their embeddings, class vectors at class means. Residual heads change
+            nothing at first.
         start_share: of the weights before training in those that are evaluated and written, which lie between start and
-            end (WiSE-FT, arXiv 2109.01903); needs a start from the labels, or residual heads.
+            end (WiSE-FT, arXiv 2109.01903); needs a start from the labels, residual heads, or pretrained towers whose
+            output is the embedding.
     """
 
     image: ImageModel = field(default_factory=ImageModel)

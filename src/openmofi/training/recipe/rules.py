@@ -11,7 +11,7 @@ from openmofi.config import changed, settings_from
 from openmofi.config.recipes import read_recipe
 from openmofi.errors import UsageError, did_you_mean
 from openmofi.training.log import check_trackers
-from openmofi.training.recipe import EVALUATION_METRICS, ImageModel, ModelSettings, Recipe, RunSettings, TextModel
+from openmofi.training.recipe import EVALUATION_METRICS, ModelSettings, Recipe, RunSettings
 
 _DIM = 512
 RECIPES = resources.files("openmofi.training") / "recipes"
@@ -93,8 +93,7 @@ def validate(recipe: Recipe) -> None:
     _check_teachers(recipe)
     _check_texts(recipe)
     _check_heads(recipe)
-    _check_start(recipe.model)
-    _check_locked(recipe.model)
+    _check_sides(recipe.model)
     check_micro_batches(recipe.data.batch_size, recipe.run)
     check_trackers(recipe.run.trackers)
     check_evaluation(recipe.run, texts=recipe.model.text.spec != "none")
@@ -221,33 +220,29 @@ def _check_heads(recipe: Recipe) -> None:
         )
 
 
-def _check_start(model: ModelSettings) -> None:
-    """A start in closed form is one of heads over features that are there before training."""
-    sides: dict[str, ImageModel | TextModel] = {"image": model.image}
-    if model.text.spec != "none":
-        sides["text"] = model.text
-    for name, side in sides.items() if model.start == "labels" else ():
-        if not side.spec.startswith("encoder:") or side.residual or side.head == "none":
+def _check_sides(model: ModelSettings) -> None:
+    """A start in closed form is of heads over features that are there; a share of it is one of known weights.
+
+    A locked tower has no trunk here that adapters or a frozen start could be of.
+    """
+    for name, side in (("model.image", model.image), ("model.text", model.text)):
+        locked, texts = side.spec.startswith("encoder:"), side.spec != "none"
+        if model.start == "labels" and texts and (not locked or side.residual or side.head == "none"):
             raise UsageError(
-                f"model.start: labels is of a head over a locked encoder that is not residual, and "
-                f"model.{name} is not one.",
-                f"Set model.start: random, or model.{name}'s spec: encoder:SPEC, residual: false and head: linear.",
+                f"model.start: labels is of a head over a locked encoder that is not residual, and {name} is not one.",
+                f"Set model.start: random, or {name}'s spec: encoder:SPEC, residual: false and head: linear.",
             )
-    if model.start_share and model.start == "random" and not model.image.residual:
-        raise UsageError(
-            "model.start_share mixes the weights before training into the encoder, and they are random.",
-            "Set model.start: labels, or model.start_share: 0.",
-        )
-
-
-def _check_locked(model: ModelSettings) -> None:
-    """A locked tower has no trunk here that adapters or a frozen start could be of."""
-    for name, side in (("image", model.image), ("text", model.text)):
-        setting = "lora" if side.lora.rank else "freeze_steps" if side.freeze_steps and not side.freeze else ""
-        if setting and side.spec.startswith("encoder:"):
+        pretrained = side.head == "none" and (side.pretrained or side.spec.startswith(("hf:", "backbone:")))
+        if model.start_share and model.start == "random" and texts and not (side.residual or pretrained):
             raise UsageError(
-                f"model.{name}.{setting} is of a tower that is trained, and {side.spec!r} is locked.",
-                f"Leave out model.{name}.{setting}, or set model.{name}.spec to open_clip:ARCH, say.",
+                f"model.start_share mixes the weights before training into the encoder, and they are random in {name}.",
+                f"Set model.start_share: 0, {name} pretrained and head: none, or model.start: labels.",
+            )
+        setting = "lora" if side.lora.rank else "freeze_steps" if side.freeze_steps and not side.freeze else ""
+        if setting and locked:
+            raise UsageError(
+                f"{name}.{setting} is of a tower that is trained, and {side.spec!r} is locked.",
+                f"Leave out {name}.{setting}, or set {name}.spec to open_clip:ARCH, say.",
             )
 
 
