@@ -132,9 +132,9 @@ _EFFORTS = (
 """Cells that a query looks into: values that are tried, as far as there are so many."""
 _GROWN = 1.25
 """Times as many vectors as when it was made, from which on it is made again: cells are of what there was."""
-_TIMES, _MORE, _FEWER, _MANY = 2, 250, 150, 200_000
-"""How many times what is asked for is compared by the vectors themselves, and how many more: bits say little. Below so
-many vectors fewer do, since the nearest lie further apart; what a long list lacks is in other cells.
+_TIMES, _COMPARED, _COMPARED_OF_MANY, _MANY = 5, 170, 270, 200_000
+"""How many times what is asked for is compared by the vectors themselves, since bits say little, and how many at least:
+more from so many vectors on, where the nearest lie closer together.
 """
 _UNKNOWN = Effort(0, 0.0, 0, 0)
 _TRAINED = 40
@@ -172,8 +172,8 @@ class Layered:
         return self._search(queries, count, allowed, self._cells(allowed))
 
     def _search(self, queries: Array, count: int, allowed: Bools | None, cells: int) -> tuple[Array, Ints]:
-        more = _FEWER if self.covered < _MANY else _MORE
-        parts = [self._nearest(queries, _TIMES * count + more, allowed, cells)]
+        compared = max(_TIMES * count, _COMPARED if self.covered < _MANY else _COMPARED_OF_MANY)
+        parts = [self._nearest(queries, compared, allowed, cells)]
         if self.covered < len(self):
             rest = np.arange(len(self)) >= self.covered
             parts.append(self.exact.search(queries, count, rest if allowed is None else rest & allowed)[1])

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from openmofi.config import deciding
+from openmofi.config import changed, deciding
 from openmofi.config.recipes import recipe_dict
 from openmofi.dataset import build_dataset
 from openmofi.encoders import Encoder, open_encoder
@@ -127,7 +127,8 @@ def train(
         data = _opened(recipe, inputs, out, ranks, progress or Quiet())
         recipe = recipe.over(data.trained)
         if not recipe.run.accumulate:
-            recipe = own_part("planners", "cut")(recipe, inputs, ranks.device, ranks.world, data.classes)
+            count = own_part("planners", "cut")(recipe, inputs, ranks.device, ranks.world, data.classes)
+            recipe = changed(recipe, ranks.from_first({"run.accumulate": count}))
             if ranks.first:
                 watcher.say(f"run.accumulate = {recipe.run.accumulate}, by the memory of {ranks.device}")
         checkpoints = Checkpoints(out / "checkpoints", keep=recipe.run.keep, best=recipe.run.best)
@@ -140,6 +141,7 @@ def train(
                 by_class = replace(recipe, data=replace(recipe.data, sampler="sqrt"))
                 started_on = _opened(by_class, inputs, out, ranks, progress or Quiet())
             state = _set_up(recipe, build(), data, started_on, ranks)
+            del started_on
             if ranks.first and (warning := stuck_head(recipe, data.class_counts)):
                 watcher.say(warning)
             counts = _train(recipe, out, data, state, build, checkpoints, watcher)

@@ -153,12 +153,14 @@ def test_as_few_micro_batches_are_chosen_as_fit(monkeypatch):
         assert found.left >= 0
         fewer = changed(recipe, {"run.accumulate": max(1, count // 2)})
         assert count == 1 or planned(fewer, TOWERS, GPUS[gpu], gpus=8, classes=1).left < 0
+    odd = planned(changed(recipe, {"data.batch_size": 27_000}), TOWERS, GPUS["rtx4090"], gpus=8, classes=1)
+    assert (odd.accumulate, odd.left >= 0) == (3, True)
     cut = extension("planners", "cut")
-    assert cut(recipe, None, torch.device("cpu"), 8, 1).run.accumulate == 1
+    assert cut(recipe, None, torch.device("cpu"), 8, 1) == 1
     monkeypatch.setattr(plan_memory, "measured_towers", lambda recipe, inputs: TOWERS)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=39 * GIB))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A100")
-    assert cut(recipe, None, torch.device("cuda"), 8, 1) == changed(recipe, {"run.accumulate": 2})
+    assert cut(recipe, None, torch.device("cuda"), 8, 1) == 2
     # A class head that leaves nothing for the towers.
     with pytest.raises(UsageError, match="does not fit 8 × A100"):
         cut(changed(recipe, {"objectives.margin_softmax.weight": 1.0}), None, torch.device("cuda"), 8, 10**9)

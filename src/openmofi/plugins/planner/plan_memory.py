@@ -139,25 +139,24 @@ def planned(recipe: Recipe, towers: Towers, gpu: Gpu, *, gpus: int, classes: int
         )
     chooses, recipe = not recipe.run.accumulate, changed(recipe.over(pairs), {"run.accumulate": count})
     found = _estimate(recipe, towers, gpu, gpus, classes)
+    rows = size // gpus
     for change in ({}, {"run.fsdp": True}) if found.left < 0 else ():
-        number = count
-        while size % (gpus * number) == 0:
+        for number in (each for each in range(count, rows + 1, count) if rows % each == 0):
             changes = {**change, "run.accumulate": number}
             other = _estimate(changed(recipe, changes), towers, gpu, gpus, classes)
             if other.left >= 0:
                 return other if chooses and not change else replace(found, fix=changes)
-            number *= 2
     return found
 
 
-def cut_for(recipe: Recipe, inputs: ModelInputs, device: torch.device, gpus: int, classes: int) -> Recipe:
-    """The recipe with as few micro-batches as fit into `gpus` devices like this one, one on CPUs.
+def cut_for(recipe: Recipe, inputs: ModelInputs, device: torch.device, gpus: int, classes: int) -> int:
+    """The least number of micro-batches that fits into `gpus` devices like this one by the estimate; 1 on CPUs.
 
     Raises:
         UsageError: none fits, or the towers do not run on fake tensors; says what to set.
     """
     if device.type != "cuda":
-        return changed(recipe, {"run.accumulate": 1})
+        return 1
     try:
         found = planned(recipe, measured_towers(recipe, inputs), _gpu_of(device), gpus=gpus, classes=classes)
     except RuntimeError as error:
@@ -165,8 +164,8 @@ def cut_for(recipe: Recipe, inputs: ModelInputs, device: torch.device, gpus: int
             f"The memory that {recipe.name} needs cannot be estimated: {error}", "Set run.accumulate to a number."
         ) from None
     if found.left < 0:
-        raise UsageError(found.verdict, found.hint)
-    return changed(recipe, {"run.accumulate": found.accumulate})
+        raise UsageError(found.verdict, f"{found.hint} Or set run.accumulate to a number, which is tried.")
+    return found.accumulate
 
 
 def require_fit_on(recipe: Recipe, inputs: ModelInputs, device: torch.device, gpus: int) -> None:
@@ -248,12 +247,13 @@ def _of_towers(recipe: Recipe, towers: Towers, gpus: int) -> dict[str, int]:
     elif gpus > 1:
         # DDP's buckets are copies.
         gradients = 2 * trained
-    copies = bool(recipe.optimizer.ema) + bool(recipe.model.start_share)
+    # What training starts from is kept whole.
+    averages = bool(recipe.optimizer.ema) * trained // share + bool(recipe.model.start_share) * trained
     return {
         "parameters": towers.weights // share + gathered,
         "gradients": gradients,
         "optimizer": 2 * trained // share,
-        "averages": copies * trained // share,
+        "averages": averages,
     }
 
 
