@@ -64,13 +64,16 @@ def build_index(
     read = changed(settings or ReadSettings(), changes)
     opened = encoder_of(encoder, device, precision)
     with shown_progress(progress) as console:
+        paths = [str(each) for each in ([images] if isinstance(images, str | Path) else images)]
+        base = kb_of(kb, console) if kb else None
+        given = (paths, opened.fingerprint, base.fingerprint if base else "", entities, template, dtype, read)
         stored = in_object_store(out)
-        with own_part("snapshots", "build")(str(out), console) if stored else nullcontext(out) as folder:
+        with own_part("snapshots", "build")(str(out), given, console) if stored else nullcontext(out) as folder:
             index_changes = build(
-                [str(each) for each in ([images] if isinstance(images, str | Path) else images)],
+                paths,
                 opened,
                 folder,
-                kb=kb_of(kb, console) if kb else None,
+                kb=base,
                 entities=entities,
                 template=template,
                 dtype=dtype,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
 
 import pytest
 from search_world import ColourEncoder, colour_encoder, write_colour_kb, write_images
@@ -12,10 +15,11 @@ from openmofi.encoders import as_encoder
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.plugins.sharing import snapshots
-from openmofi.plugins.sharing.indexes import publish_index
+from openmofi.plugins.sharing import indexes, snapshots
+from openmofi.plugins.sharing.indexes import publish_index, published_at
 from openmofi.search import Index, Query, build
 from openmofi.search.records import Verdict
+from openmofi.search.store.sqlite import COPY_OF
 from terminal import in_process, sentence
 
 ADDRESS = "s3://data/index"
@@ -110,7 +114,7 @@ def test_of_two_writers_the_second_is_told(images, bucket, tmp_path):
     build([str(images)], encoder, tmp_path / "others", kb=kb)
 
     def both():
-        with snapshots.index_in_store(ADDRESS, Quiet()) as folder:
+        with snapshots.index_in_store(ADDRESS, None, Quiet()) as folder:
             build([str(images)], encoder, folder, kb=kb)
             publish_index(tmp_path / "others", ADDRESS)
 
@@ -181,3 +185,73 @@ def test_other_addresses_are_no_index(tmp_path, monkeypatch):
         message = sentence(in_process("search", address, "--text", "red"), 2)
         assert f"{address} cannot be an index" in message
     assert not list(tmp_path.iterdir())
+
+
+def test_of_two_that_publish_at_once_the_second_is_told(images, bucket, tmp_path, monkeypatch):
+    built(images, tmp_path)
+    kb, encoder = KnowledgeBase.open(tmp_path / "kb"), colour_encoder()
+    other, more = tmp_path / "others", write_images(tmp_path / "more")
+    build([str(images)], encoder, other, kb=kb)
+    build([str(more)], encoder, other, kb=kb)
+    there, checks = published_at(ADDRESS), []
+    begun = there.fingerprint
+    required = indexes._require_published
+
+    def overtaken(address, content):
+        # Between the first look and the last, as where a lock in the store was taken over.
+        required(address, content)
+        if len(checks) == 0:
+            checks.append(content)
+            monkeypatch.setattr(indexes, "published_at", lambda address: replace(there, fingerprint="0" * 16))
+
+    monkeypatch.setattr(indexes, "_require_published", overtaken)
+    with pytest.raises(OpenMofiError, match="was published anew by another process meanwhile"):
+        publish_index(other, ADDRESS, replaces=begun)
+    monkeypatch.undo()
+    assert published_at(ADDRESS).fingerprint == begun
+
+
+def test_what_another_build_left_is_not_published(images, bucket, tmp_path):
+    private = write_images(tmp_path / "private")
+    bucket.refuse = "QuotaExceeded"
+    with pytest.raises(OpenMofiError, match="quota"):
+        built(private, tmp_path)
+    bucket.refuse = ""
+    assert built(images, tmp_path).info().images == built(images, tmp_path, tmp_path / "local").info().images
+    assert not kept(tmp_path, "work-*")
+
+
+def test_a_copy_that_is_not_marked_as_whole_is_fetched_again(images, bucket, tmp_path):
+    before = found(built(images, tmp_path))
+    (name,) = kept(tmp_path)
+    copy = tmp_path / "home/indexes" / name
+    (copy / COPY_OF).unlink()
+    for path in (copy / "index.db", *copy.glob("vectors/*")):
+        path.unlink()
+    assert found(Index.open(ADDRESS, colour_encoder())) == before
+    (copy / COPY_OF).unlink()
+    (copy / "index.db").unlink()
+    drop(images, "red-0")
+    assert built(images, tmp_path).info().images == 29
+
+
+def test_a_build_holds_its_folder_until_it_is_a_copy(images, bucket, tmp_path):
+    kb, encoder = KnowledgeBase.open(write_colour_kb(tmp_path / "kb")), colour_encoder()
+    with snapshots.index_in_store(ADDRESS, None, Quiet()) as folder:
+        second = Thread(target=built, args=(images, tmp_path), daemon=True)
+        second.start()
+        build([str(images)], encoder, folder, kb=kb)
+        assert [path.name for path in folder.parent.glob("work-*")] == [folder.name]
+    second.join(60)
+    assert not second.is_alive()
+    assert not kept(tmp_path, "work-*")
+    assert found(Index.open(ADDRESS, encoder)) != []
+
+
+def test_a_bucket_of_the_hub_is_one_repository(monkeypatch):
+    seen = []
+    monkeypatch.setattr(snapshots, "fetch_published", lambda *arguments: seen.append(arguments[4].keywords["within"]))
+    monkeypatch.setattr(snapshots, "_close", lambda *_: None)
+    for address in ("hf://datasets/me/index/x", "s3://data/index"):
+        snapshots._fetch(address, Path("none/there"), False, Quiet())
+    assert seen == ["hf://datasets/me/index/", "s3://data/"]

@@ -19,6 +19,7 @@ from openmofi.plugins.map.tsne import BY_TILE, TABLE
 from openmofi.plugins.sharing.description import FORMAT, PUBLISH_AGAIN, Kind, Published
 from openmofi.plugins.sharing.fetch import fetch_published
 from openmofi.plugins.sharing.publish import PART_SIZE, Archive
+from openmofi.plugins.sharing.sources import read_blocks
 from openmofi.search import Index
 from openmofi.search.mapping import has_tiles
 from openmofi.search.store import reading, sqlite
@@ -30,6 +31,7 @@ from openmofi.search.upkeep import verify
 from openmofi.storage import (
     Outputs,
     claimed,
+    exists,
     file_digest,
     filesystem_of,
     fingerprint,
@@ -68,6 +70,8 @@ INDEX = Kind(
     (DATABASE, reading.FILE, f"{FOLDER}/*.npy"),
 )
 OUTPUTS = Outputs((INDEX.description, "part-*.tar.zst"))
+_MOST_BYTES = 1 << 24
+"""Of a description in a store."""
 
 
 def publish_index(
@@ -75,6 +79,7 @@ def publish_index(
     out: str | Path,
     *,
     part_size: int = PART_SIZE,
+    replaces: str | None = None,
     progress: Progress | None = None,
 ) -> PublishedIndex:
     """Write an index, with what people said of it, as an archive that `fetch_index` reads.
@@ -87,12 +92,13 @@ def publish_index(
         index: its folder.
         out: a local folder, or an address in a store of objects.
         part_size: bytes of content in a part, before compression.
+        replaces: fingerprint of what has to be published in the store still, empty for nothing; or whatever is.
         progress: receives the files of the index.
 
     Raises:
         UsageError: the index is in a database server, which has backups of its own.
         OpenMofiError: there is no index, it is damaged, or another process adds to it; `out` contains something else,
-            is being written by another process, or cannot be written.
+            is being written by another process, cannot be written, or has not what is to be replaced.
     """
     place = place_of(index)
     if not isinstance(place, Path):
@@ -102,6 +108,7 @@ def publish_index(
         only_writer(place) as connection,
         claimed(out, "published_index", {}, outputs=OUTPUTS, stores=True) as manifest,
     ):
+        _require_published(out, replaces)
         remove_leftovers(out)
         _require_whole(connection, verify(connection))
         with temporary_folder(out) as folder:
@@ -114,10 +121,37 @@ def publish_index(
         published = PublishedIndex(
             FORMAT, content, counts, __version__, files, archive.parts, values["version"], values["encoder"]
         )
+        _require_published(out, replaces)
         write_json(f"{out}/{INDEX.description}", asdict(published))
         finish_manifest(out, manifest, counts | {"parts": len(archive.parts)})
         _remove_parts(out, {part.name for part in archive.parts})
     return published
+
+
+def published_at(address: str) -> PublishedIndex | None:
+    """Return the description of what is published at an address in a store; `None` where nothing is.
+
+    Raises:
+        OpenMofiError: it cannot be read, or is damaged.
+    """
+    described = f"{address.rstrip('/')}/{INDEX.description}"
+    try:
+        if not exists(described):
+            return None
+    except OSError as error:
+        raise OpenMofiError(f"{described} cannot be read: {error}.", "Check address and credentials.") from error
+    return INDEX.parse(b"".join(read_blocks(described, 0, _MOST_BYTES, "Check the address.")), described)
+
+
+def _require_published(address: str | Path, fingerprint: str | None) -> None:
+    if fingerprint is None:
+        return
+    now = published_at(str(address))
+    if (now.fingerprint if now else "") != fingerprint:
+        raise OpenMofiError(
+            f"{address} was {'published anew' if now else 'removed'} by another process meanwhile.",
+            "Start the same command again: it begins with what is there now.",
+        )
 
 
 def _counts(connection: Connection) -> dict[str, int]:
@@ -260,7 +294,7 @@ def _require_no_addresses(connection: Connection, within: str) -> None:
     named = (("file", "images"), ("path", "sources"), ("labels", "sources"))
     for column, table in named:
         text = f"CAST({column} AS TEXT)"
-        outside = f"instr({text}, '://') AND (? = '' OR substr({text}, 1, ?) <> ?)"
+        outside = f"instr({text}, '://') AND (? = '' OR substr({text}, 1, ?) <> ? OR instr({text}, '..'))"
         statement = f"SELECT {text} FROM {table} WHERE {outside} LIMIT 1"
         if found := column_of(connection, statement, (within, len(within), within)):
             raise UsageError(
