@@ -53,7 +53,8 @@ def profiled(batches: Batches, steps: int, trace: Path, table: Path) -> Batches:
             profile(activities=activities, schedule=plan, on_trace_ready=write) as profiler,
         ):
             try:
-                for handed, batch in enumerate(stream, 1):
+                for batch in stream:
+                    handed += 1
                     yield batch
                     profiler.step()
             finally:
