@@ -292,6 +292,19 @@ def test_a_batch_is_not_cut_on_cpus_where_the_run_chooses(make, tmp_path):
     assert read_manifest(tmp_path / "chosen").settings == read_manifest(tmp_path / "one").settings
 
 
+def test_a_resumed_run_keeps_its_number_of_micro_batches(make, tmp_path, monkeypatch):
+    """Where it stopped, two fit; where it is resumed, another GPU would choose four."""
+    counts, part, out = iter((2, 4)), run_module.own_part, tmp_path / "run"
+    monkeypatch.setattr(run_module, "own_part", lambda *of: (lambda *_: next(counts)) if of[1] == "cut" else part(*of))
+    with pytest.raises(KeyboardInterrupt):
+        trained(make(run={"accumulate": 0}), out, watcher=InterruptAt(2))
+    assert read_manifest(out).settings["run.accumulate"] == 2
+    trained(make(run={"accumulate": 0}), out, resume=True)
+    assert read_manifest(out).settings["run.accumulate"] == 2
+    trained(make(run={"accumulate": 0}), out, restart=True)
+    assert read_manifest(out).settings["run.accumulate"] == 4
+
+
 def test_recorded_steps_change_nothing_and_name_operations(make, tmp_path):
     trained(make(), tmp_path / "plain")
     trained(make(run={"profile": 1}), tmp_path / "run")
@@ -301,6 +314,21 @@ def test_recorded_steps_change_nothing_and_name_operations(make, tmp_path):
     assert steps == ["ProfilerStep#2"]
     assert any(event["name"].startswith("autograd::engine::evaluate_function") for event in events)
     assert "aten::" in (tmp_path / "run/profile.txt").read_text("utf-8")
+
+
+@pytest.mark.parametrize("names", [("missing/trace.json", "profile.txt"), ("trace.json", "missing/profile.txt")])
+def test_a_record_that_cannot_be_written_does_not_stop_the_run(make, tmp_path, caplog, monkeypatch, names):
+    monkeypatch.setattr(run_module, "PROFILES", names)
+    trained(make(run={"profile": 1}), tmp_path / "run")
+    assert ["cannot be written" in each.message for each in caplog.records if "profile" in each.message] == [True]
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_run_too_short_to_record_says_so(make, tmp_path, caplog, steps):
+    trained(make(run={"profile": 5, "steps": steps}), tmp_path / "run")
+    told = [each.message for each in caplog.records if "run.profile" in each.message]
+    assert told == ["run.profile recorded nothing: the run ended before its third step."]
+    assert not any((tmp_path / "run" / name).exists() for name in run_module.PROFILES)
 
 
 def test_a_step_that_does_not_fit_says_what_to_set(make, tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.protocol import Batch
 from openmofi.storage import (
+    MANIFEST,
     Manifest,
     Outputs,
     claim_folder,
@@ -127,9 +128,11 @@ def train(
         data = _opened(recipe, inputs, out, ranks, progress or Quiet())
         recipe = recipe.over(data.trained)
         if not recipe.run.accumulate:
-            count = own_part("planners", "cut")(recipe, inputs, ranks.device, ranks.world, data.classes)
+            begun = {} if restart or not (out / MANIFEST).exists() else read_manifest(out, KIND).settings
+            cut = partial(own_part("planners", "cut"), recipe, inputs, ranks.device, ranks.world, data.classes)
+            count = begun.get("run.accumulate") or cut()
             recipe = changed(recipe, ranks.from_first({"run.accumulate": count}))
-            if ranks.first:
+            if ranks.first and not begun:
                 watcher.say(f"run.accumulate = {recipe.run.accumulate}, by the memory of {ranks.device}")
         checkpoints = Checkpoints(out / "checkpoints", keep=recipe.run.keep, best=recipe.run.best)
         with _claimed(recipe, out, data, ranks, restart=restart) as manifest:

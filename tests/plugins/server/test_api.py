@@ -252,6 +252,14 @@ def verdict(key, value="n", entity="c:red", who="ann"):
     return {"shard": "images", "key": key, "entity": entity, "verdict": value, "who": who}
 
 
+def test_a_person_does_not_pass_for_an_agent(client):
+    answer = client.post("/api/verdicts", json=[verdict("red-0"), verdict("red-1", who="agent:tester")])
+    assert answer.status_code == 422
+    assert "a name that begins with agent: is an agent's" in answer.json()["error"]
+    assert client.get("/api/verdicts").json() == []
+    assert client.post("/api/verdicts", json=[verdict("red-0", who="Agent: Smith")]).status_code == 201
+
+
 def test_verdicts_are_kept_taken_back_and_come_out_as_a_table(client):
     kept = client.post("/api/verdicts", json=[verdict("red-0"), {**verdict("red-1", "y"), "instead": "c:blue"}]).json()
     assert [each["id"] for each in kept] == [1, 2]

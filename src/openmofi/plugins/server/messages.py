@@ -25,6 +25,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from openmofi.errors import OpenMofiError, UnknownEntityError, UsageError
+from openmofi.review.verdicts import AGENT
 from openmofi.search.query import Columns, Example, Filters, ImageId, Name, Query, Region
 from openmofi.search.store.connection import UnavailableError
 
@@ -260,6 +261,10 @@ class VerdictBody(Struct, forbid_unknown_fields=True):
     verdict: Literal["y", "n", "u"]
     instead: Name = ""
     who: Annotated[str, Meta(max_length=200)] = ""
+
+    def __post_init__(self) -> None:
+        if self.who.startswith(AGENT):  # agents give theirs by the tools, under their token
+            raise ValueError(f"A name that begins with {AGENT} is an agent's, choose another one")
 
 
 class TokenBody(Struct):

@@ -149,6 +149,35 @@ def test_a_session_that_ends_in_the_middle_loses_nothing(new_tab, index):
     assert "text=a+green+square" in page.url
 
 
+def test_marks_of_a_session_that_ended_are_not_taken_up_by_another_reviewer(new_tab, index):
+    tab = new_tab(address_of(Index.open(index.path, colour_encoder()), token=TOKEN))
+    page = tab.open(wait="dialog")
+
+    def sign_in():
+        page.get_by_role("textbox", name="Token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        expect(page.locator("dialog")).to_have_count(0)
+
+    def call_oneself(name):
+        page.goto(f"{tab.address}#/review")
+        page.get_by_role("textbox", name="Reviewer").fill(name)
+
+    sign_in()
+    call_oneself("ann")
+    page.goto(f"{tab.address}#/review/grid/c%3Ablue")
+    page.locator(".judge").nth(1).click()
+    wait_until(page, "() => [...document.querySelectorAll('.judge img')].every((each) => each.complete)")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Take the page").click()
+    expect(page.get_by_role("textbox", name="Token")).to_be_visible()
+    page.goto(f"{tab.address}#/review")
+    sign_in()
+    call_oneself("bob")
+    page.goto(f"{tab.address}#/review/grid/c%3Ablue")
+    expect(page.locator(".judge")).to_have_count(EACH)
+    expect(page.locator(".judge.n")).to_have_count(0)
+
+
 def test_an_unknown_address(tab, whole):
     page = tab.open("#/nothing/here", "main h2")
     page.get_by_role("link", name="Go to the search").click()

@@ -26,7 +26,7 @@ function pageSize() {
 
 const AGENT = "agent:";
 
-/** The page that a session ended over, with its marks, until somebody has signed in again. */
+/** The page that a session ended over, with its marks, until its reviewer has signed in again. */
 let left = null;
 
 /**
@@ -68,7 +68,7 @@ export function Pager({ entity, name }) {
     }
   };
   useEffect(() => {
-    const before = left?.entity === entity ? left : null;
+    const before = left?.entity === entity && left.who === reviewer.value ? left : null;
     left = null;
     if (before) {
       setPage(before.page);
@@ -95,7 +95,7 @@ export function Pager({ entity, name }) {
       await next();
       grid.current?.querySelector("button")?.focus();
     } catch (failed) {
-      if (failed.status === 401) left = { entity, page, values };
+      if (failed.status === 401) left = { entity, page, values, who: reviewer.value };
       setError(failed);
     } finally {
       setBusy(false);
