@@ -44,14 +44,9 @@ def blocks(rows: int) -> Iterator[slice]:
     return (slice(start, min(start + BLOCK, rows)) for start in range(0, rows, BLOCK))
 
 
-def bit_count(values: Hashes) -> Ints:
-    """How many bits are set in each value."""
-    return np.bitwise_count(values).astype(np.int64)
-
-
 def text_salt(phash: Hashes, text: pa.Array) -> Hashes:
     """0 where a hash is informative; a 64-bit hash of the text (never 0) where it says little."""
-    count = bit_count(phash)
+    count = np.bitwise_count(phash)
     vague = np.flatnonzero((count < SAYS_LITTLE) | (count > 64 - SAYS_LITTLE))
     salt = np.zeros(len(phash), np.uint64)
     for position in vague:

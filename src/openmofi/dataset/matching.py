@@ -10,7 +10,7 @@ import numpy as np
 
 from openmofi.arrays import Bools, Codes, Floats, Hashes, Ints
 from openmofi.dataset.collect import Collected
-from openmofi.dataset.filters import SAYS_LITTLE, bands, bit_count
+from openmofi.dataset.filters import SAYS_LITTLE, bands
 from openmofi.encoders.arrays import normalised
 
 _UNRELATED_ROWS, _GALLERY, _SHARDS = 1000, 8192, 16
@@ -67,7 +67,7 @@ class ImageSample:
             entities = self.entity[self.row == row]
             related = np.zeros(len(order), bool)
             related[self.row[np.isin(self.entity, entities)]] = True
-            near = bit_count(self.phash[gallery] ^ self.phash[row]) <= _OTHER_BITS
+            near = np.bitwise_count(self.phash[gallery] ^ self.phash[row]) <= _OTHER_BITS
             cosines[number, related[gallery] | near] = 0
         return np.asarray(cosines.max(axis=1, initial=0), np.float32)
 
@@ -79,7 +79,7 @@ _ROWS, _COLUMNS = 1024, 16384
 
 def informative(phash: Hashes) -> Bools:
     """Which hashes are informative: none of a nearly empty image, nor 0, which stands for no hash."""
-    count = bit_count(phash)
+    count = np.bitwise_count(phash)
     return (count >= SAYS_LITTLE) & (count <= 64 - SAYS_LITTLE)
 
 
@@ -109,7 +109,8 @@ def nearest_hashes(phash: Hashes, others: Hashes, bits: int) -> tuple[Ints, Ints
             here = np.repeat(rows[part], counts)
             within = np.arange(len(here)) - np.repeat(np.cumsum(counts) - counts, counts)
             other = there[np.repeat(low[part], counts) + within]
-            np.minimum.at(best, here, (bit_count(phash[here] ^ others[other]) << 40) + other)
+            apart = np.bitwise_count(phash[here] ^ others[other]).astype(np.int64)
+            np.minimum.at(best, here, (apart << 40) + other)
     distance = best >> 40
     return np.where(distance <= bits, best & ((1 << 40) - 1), NONE), distance
 

@@ -27,6 +27,7 @@ from openmofi.storage import fingerprint, remove_leftovers, write_error, write_t
 from openmofi.storage.atomic import temporary_folder
 from openmofi.storage.claims import written_together
 from openmofi.storage.copies import cache_folder
+from openmofi.storage.locks import holder_of
 
 _log = logging.getLogger(__name__)
 _KEPT, _WORK = 10, "work-"
@@ -74,6 +75,8 @@ def index_in_store(address: str, given: Any, progress: Progress) -> Generator[Pa
     Raises:
         OpenMofiError: another process has published meanwhile, or as `copy_of_index` and `publish_index`.
     """
+    if holder_of(_lock(address, "build")):
+        _log.warning("%s is being built by another process on this machine. Waiting for it.", address)
     with written_together(_lock(address, "build")):
         published = published_at(address)
         before = published.fingerprint if published else ""

@@ -117,4 +117,5 @@ def start_weights(model: nn.Module) -> dict[str, Tensor]:
     Of an adapter B A only B, which is zero: a share of it is one of the plain weights that are written.
     """
     named = [*model.named_parameters(), *model.named_buffers()]
-    return {n: v.detach().clone() for n, v in named if (v.requires_grad and n[-4:] != ".0.a") or ".running_" in n}
+    changes = {name for name, value in named if value.requires_grad or ".running_" in name}
+    return {name: value.detach().clone() for name, value in named if name in changes and not name.endswith(".0.a")}
