@@ -18,6 +18,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of all runs, as run.steps=20; may be repeated."),
 ]
+EngineOption = Annotated[str, typer.Option("--engine", help="auto, local, processes:N or ray[:ADDRESS].")]
 MaxEntities = Annotated[int, typer.Option(min=0, help="A smaller world (0: all).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -1,12 +1,12 @@
 """The paper in miniature: what the entity labels bring to an encoder, measured on entities that none has seen.
 
 `python -m studies.comparison -o runs/demo` runs after `openmofi sample demo` in the same folder, and adds its figures
-to `metrics.json` and `report.html` there.
+to `metrics.json` and `report.html` there: heads on cached features by `studies.paper`, in `paper/`, and with `--full`
+encoders that are trained end to end.
 
-Same first weights, same pages, same number of images seen; only the objective and the texts differ. The entity head is
-there as users get it, and also differs in what its recipe says that it does. Every encoder then retrieves the other
-artists' images of the same held-out entity, and names held-out entities from their texts: the protocol
-`sample-retrieval`, whose results are kept in `evaluation/` for `openmofi eval compare`.
+Those have the same first weights, pages and number of images seen; only the objective and the texts differ. Each then
+retrieves the other artists' images of the same held-out entity, and names held-out entities from their texts: the
+protocol `sample-retrieval`, whose results are kept in `evaluation-full/` for `openmofi eval compare`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ import typer
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from openmofi.cli.recipes import changes
 from openmofi.dataset import ReportSection
 from openmofi.dataset.report.plots import bars
 from openmofi.encoders import BACKBONE, open_encoder
-from openmofi.engine import Progress
+from openmofi.engine import Engine, Progress, engine_named
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.result import GROUP, write_result
 from openmofi.evaluation.run import evaluate
@@ -35,12 +34,13 @@ from openmofi.plugins.benchmarks.by_t import difference_by_t, interval_by_t
 from openmofi.plugins.protocols.retrieval import EXCL, INCL
 from openmofi.training.recipe.rules import load_recipe
 from studies import recipe_path
-from studies.command import Json, Out, Set, run_command, run_study
+from studies.command import EngineOption, Json, Out, Set, run_command, run_study
+from studies.paper import paper_sections, print_paper, run_paper
 from studies.report import Table, encoder_table, number, print_end, verdict
 from studies.training import TrainingRun, train_side_by_side
-from studies.world.demo import Stopwatch, audit_demo, finish_demo, page_command
+from studies.world.demo import Stopwatch, audit_demo, demo_settings, finish_demo, page_command
 from studies.world.ends import search_metrics
-from studies.world.sample_retrieval import ZERO_SHOT
+from studies.world.sample_retrieval import PROTOCOL, ZERO_SHOT
 
 UNTRAINED = "untrained"
 BASELINE, BEST = "alt_text", "multi_task"
@@ -49,12 +49,8 @@ RECIPES: Mapping[str, str] = {
     "entities": "sample_contrastive_entities",
     "supervised": "sample_supervised",
     "multi_task": "sample_multi_task",
-    "entity_head": "sample_entity_head",
 }
-HEADS_ALONE = ("entity_head",)
-"""What stands on a frozen encoder by its nature, and is not trained end to end."""
-FULL_SEEDS = (0, 1, 2)
-PROTOCOL = "sample-retrieval"
+SEEDS = (0, 1, 2)
 GOALS: Mapping[str, float] = {
     "labels.precision": 0.90,
     "labels.recall": 0.75,
@@ -72,9 +68,7 @@ ROWS: Mapping[str, str] = {
     "entities": "contrastive on entities",
     "supervised": "supervised: margin softmax over entities",
     "multi_task": "multi-task (MOFI)",
-    "entity_head": "entity head: openmofi train entity_head",
 }
-_TITLES = {"retrieval": "heads on cached features", "retrieval_full": "trained end to end, mean of three seeds"}
 Floats = NDArray[np.float64]
 
 
@@ -119,18 +113,20 @@ class RetrievalValues:
 
 
 def run_comparison(
-    out: str | Path, progress: Progress, *, full: bool = False, overrides: Sequence[str] = ()
+    out: str | Path, progress: Progress, *, engine: Engine, full: bool = False, overrides: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Compare the encoders on the finished demo in `out`, and write its metrics and report with what they show.
 
     Args:
         out: the demo's folder.
         progress: receives every step.
-        full: also train the encoders end to end, three seeds each.
-        overrides: see `compare_encoders`.
+        engine: runs the heads.
+        full: also train encoders end to end, three seeds each.
+        overrides: settings of all recipes, as `openmofi train --set` takes them.
 
     Returns:
-        What `metrics.json` holds: the demo's metrics, `retrieval` and, with `full`, `retrieval_full`.
+        What `metrics.json` holds: the demo's metrics, `paper` (see `run_paper`) and, with `full`, `retrieval_full` (see
+        `compare_encoders`).
 
     Raises:
         OpenMofiError: the demo is not finished, or a run failed.
@@ -144,48 +140,49 @@ def run_comparison(
     watch = Stopwatch.open(root / "seconds.json")
     # A demo of an earlier version has not measured its searches.
     metrics["search"] = earlier.get("search") or watch.time("search", lambda: search_metrics(root))
-    metrics["retrieval"] = watch.time("training", lambda: compare_encoders(root, progress, overrides=overrides))
+    metrics["paper"] = watch.time(
+        "training", lambda: run_paper(root / "paper", root, progress, engine=engine, overrides=overrides)
+    )
+    sections = [ReportSection(*section) for section in paper_sections(metrics["paper"])]
     if full:
         metrics["retrieval_full"] = watch.time(
-            "training-full", lambda: compare_encoders(root, progress, full=True, overrides=overrides)
+            "training-full", lambda: compare_encoders(root, progress, overrides=overrides)
         )
+        sections.append(full_section(metrics["retrieval_full"]))
     audits = watch.time("audit", lambda: audit_demo(root))
-    return finish_demo(root, watch, metrics, audits, retrieval_sections(metrics), GOALS)
+    return finish_demo(root, watch, metrics, audits, sections, GOALS)
 
 
-def compare_encoders(
-    root: Path, progress: Progress, *, full: bool = False, overrides: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Train the encoders of the table on `root/dataset`, and measure them and the untrained one.
+def compare_encoders(root: Path, progress: Progress, *, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Train the encoders of the table end to end on `root/dataset`, and measure them and the untrained one.
 
     What is trained is kept, so that a comparison that was stopped goes on.
 
     Args:
-        root: the demo's folder; gets `training/` and `evaluation/`, or `training-full/` and `evaluation-full/`.
+        root: the demo's folder; gets `training-full/` and `evaluation-full/`.
         progress: receives each run.
-        full: train end to end, three seeds each; otherwise heads on cached features, one seed.
         overrides: settings of all recipes, as `openmofi train --set` takes them.
 
     Returns:
         Name → figures (`map_incl_query`, `map_excl_query`, `zero_shot` and their intervals), `seeds` (the figures of
         each run) and `gain` over the alt-text baseline.
     """
-    suffix, seeds = ("-full", FULL_SEEDS) if full else ("", (0,))
-    names = [name for name in RECIPES if not (full and name in HEADS_ALONE)]
-    results = root / f"evaluation{suffix}"
+    results = root / "evaluation-full"
     metrics: dict[str, Any] = {UNTRAINED: measure_encoder(root, BACKBONE, results / UNTRAINED, progress).figures()}
     joined: dict[str, RetrievalValues] = {}
     runs = {
-        (name, seed): compared_run(root, name, seed, full=full, overrides=overrides) for name in names for seed in seeds
+        (name, seed): compared_run(root, name, seed, full=True, overrides=overrides)
+        for name in RECIPES
+        for seed in SEEDS
     }
     train_side_by_side(list(runs.values()), progress)
-    for name in names:
+    for name in RECIPES:
         measured = [
-            measure_encoder(root, runs[name, seed].encoder, results / f"{name}-{seed}", progress) for seed in seeds
+            measure_encoder(root, runs[name, seed].encoder, results / f"{name}-{seed}", progress) for seed in SEEDS
         ]
         joined[name] = RetrievalValues.joined(measured)
         metrics[name] = joined[name].figures() | {"seeds": [run.figures() for run in measured]}
-    metrics["gain"] = {name: joined[name].over(joined[BASELINE], EXCL) for name in names if name != BASELINE}
+    metrics["gain"] = {name: joined[name].over(joined[BASELINE], EXCL) for name in RECIPES if name != BASELINE}
     return metrics
 
 
@@ -197,7 +194,9 @@ def compared_run(
     Args:
         root: the demo's folder.
         name: one of `RECIPES`.
-        seed, full, overrides: see `compare_encoders`.
+        seed: of the run.
+        full: end to end; otherwise a head on cached features.
+        overrides: see `compare_encoders`.
     """
     suffix = "-full" if full else ""
     recipe = load_recipe(
@@ -216,36 +215,25 @@ def measure_encoder(root: Path, encoder: str, out: Path, progress: Progress) -> 
         out: gets the result.
         progress: receives the images.
     """
-    evaluated = evaluate(PROTOCOL, open_encoder(encoder), root / "world", root / "cache", progress)
+    evaluated = evaluate(PROTOCOL.name, open_encoder(encoder), root / "world", root / "cache", progress)
     assert evaluated.items is not None, "this protocol gives its items"
     write_result(out, evaluated.result, evaluated.items)
     return RetrievalValues.of(evaluated.items)
 
 
-def demo_settings(root: Path) -> list[str]:
-    """The settings of a recipe that say where the demo's data are."""
-    return changes(None, {"data.dataset": root / "dataset", "data.kb": root / "kb", "data.cache": root / "cache"})
-
-
-def retrieval_sections(metrics: Mapping[str, Any]) -> list[ReportSection]:
-    """A section for each comparison in `metrics.json`: the table, its bars, and the gain with its interval."""
-    return [
-        ReportSection(
-            f"What the entity labels bring: {title}",
-            Markup("{}<p>{}</p>{}").format(
-                _table(metrics[name]).html(),
-                gain_sentence(metrics[name]),
-                bars(
-                    {shown: metrics[name][row]["map_excl_query"] for row, shown in ROWS.items() if row in metrics[name]}
-                ),
-            ),
-            "Retrieval of other artists' images of the same entity, and naming of entities, all of them held out: no "
-            "encoder saw an image of them. Same first weights, same pages, same number of images. Intervals are "
-            "by Student's t over entities and seeds. The query-included figure follows GPR1200.",
-        )
-        for name, title in _TITLES.items()
-        if name in metrics
-    ]
+def full_section(metrics: Mapping[str, Any]) -> ReportSection:
+    """The encoders trained end to end: the table, its bars, and the gain with its interval."""
+    return ReportSection(
+        "What the entity labels bring: trained end to end",
+        Markup("{}<p>{}</p>{}").format(
+            _table(metrics).html(),
+            gain_sentence(metrics),
+            bars({shown: metrics[row]["map_excl_query"] for row, shown in ROWS.items() if row in metrics}),
+        ),
+        "Retrieval of other artists' images of the same entity, and naming of entities, all of them held out: no "
+        "encoder saw an image of them. Same first weights, pages and number of images, three seeds. Intervals are by "
+        "Student's t over entities and seeds. The query-included figure follows GPR1200.",
+    )
 
 
 def _table(retrieval: Mapping[str, Any]) -> Table:
@@ -273,10 +261,10 @@ def print_comparison(out: Path, metrics: Mapping[str, Any]) -> None:
         ],
         numbers=(1,),
     ).print("Labels")
-    for name, title in _TITLES.items():
-        if name in metrics:
-            _table(metrics[name]).print(f"Retrieval and naming of held-out entities: {title}")
-            print(gain_sentence(metrics[name]))
+    print_paper(metrics["paper"])
+    if "retrieval_full" in metrics:
+        _table(metrics["retrieval_full"]).print("Retrieval and naming of held-out entities: trained end to end")
+        print(gain_sentence(metrics["retrieval_full"]))
     print_end(out, metrics)
     print(f"search, review and look at it: {page_command(out)}")
 
@@ -285,11 +273,14 @@ def main(
     out: Out = Path("runs/demo"),
     full: Annotated[bool, typer.Option("--full", help="Also train encoders end to end, three seeds each.")] = False,
     settings: Set = None,
+    engine: EngineOption = "auto",
     as_json: Json = False,
 ) -> None:
     """What the entity labels bring to an encoder; run it on the folder of a finished `openmofi sample demo`."""
     run_study(
-        lambda progress: run_comparison(out, progress, full=full, overrides=settings or ()),
+        lambda progress: run_comparison(
+            out, progress, engine=engine_named(engine), full=full, overrides=settings or ()
+        ),
         as_json,
         lambda metrics: print_comparison(out, metrics),
     )

@@ -1,9 +1,9 @@
 """The comparison of encoders as a paper would report it: methods tuned alike, three seeds, every pair tested.
 
-`python -m studies.paper -o runs/paper --demo runs/demo`, after `openmofi sample demo`. Each method has a grid of equal
-size, whose best setting is chosen on a fifth of the training entities, held out for it; with that it is trained on all
-of them. What is reported is of entities and images that no choice has seen. Runs are kept one by one: a study that was
-stopped goes on.
+`python -m studies.paper -o runs/paper --demo runs/demo`, after `openmofi sample demo`; `make world` does both. Each
+method has a grid of equal size, whose best setting is chosen on a fifth of the training entities, held out for it; with
+that it is trained on all of them. What is reported is of entities and images that no choice has seen. Runs are kept one
+by one: a study that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ from openmofi.storage import write_json, write_text
 from openmofi.training.recipe import EvaluateSettings, Recipe
 from openmofi.training.recipe.rules import load_recipe
 from studies import recipe_path
-from studies.command import Json, Out, Set, run_command, run_study
-from studies.comparison import PROTOCOL, demo_settings
+from studies.command import EngineOption, Json, Out, Set, run_command, run_study
 from studies.report import Table, interval, number, signed, study_page
 from studies.size.runs import Benchmark, StudyRun, do_runs
 from studies.size.values import MAP, METRICS, ZERO_SHOT, Values
+from studies.world.demo import demo_settings
+from studies.world.sample_retrieval import PROTOCOL
 
 SEEDS = (0, 1, 2)
+STEPS = 200
+"""Of every run, whatever its recipe says: half of most recipes', since 56 runs are to be made."""
 RATES = ("optimizer.lr=1e-3", "optimizer.lr=2e-3")
 _HELD_OUT = EvaluateSettings(every=1, retrieval=True, held_out=0.2, held_out_by="class", seed=0, limit=1 << 31)
 _DROPOUTS = tuple(f"model.image.feature_dropout={share}" for share in (0.5, 0.7))
@@ -114,7 +117,7 @@ def run_paper(
         What `metrics.json` holds.
     """
     root, folder = Path(demo), Path(out) / "runs"
-    shared = [*demo_settings(root), *overrides]
+    shared = [*demo_settings(root), f"run.steps={STEPS}", *overrides]
     trials = {
         (name, point): tuning_run(name, point, shared, folder)
         for name, method in METHODS.items()
@@ -126,7 +129,7 @@ def run_paper(
         name: max((scores[name, point], -place, point) for place, point in enumerate(method.grid))[2]
         for name, method in METHODS.items()
     }
-    benchmark = Benchmark(PROTOCOL, str(root))
+    benchmark = Benchmark(PROTOCOL.name, str(root))
     runs = {
         (name, seed): StudyRun(f"{name}-{seed}", recipe_of(name, [*shared, *chosen[name]], seed), folder, benchmark)
         for name in METHODS
@@ -134,6 +137,7 @@ def run_paper(
     }
     values = dict(zip(runs, do_runs(list(runs.values()), engine, progress), strict=True))
     joined = {name: Values.joined([values[name, seed] for seed in SEEDS]) for name in METHODS}
+    entities = next(iter(joined.values())).entity
     cpu = sum(value.facts["cpu_seconds"] for value in (*tried.values(), *values.values()))
     metrics = {
         "tuning": {
@@ -149,13 +153,15 @@ def run_paper(
         "methods": {name: {"title": METHODS[name].title, **value.figures()} for name, value in joined.items()},
         "pairs": {metric: tested(joined, metric) for metric in METRICS},
         "changes": list(overrides),
+        "steps": next(iter(runs.values())).recipe.run.steps,
         "seeds": list(SEEDS),
         "runs": len(tried) + len(values),
         "cpu_seconds": round(cpu, 1),
-        "measured": {"images": len(joined["entities"].entity), "entities": len(np.unique(joined["entities"].entity))},
+        "measured": {"images": len(entities), "entities": len(np.unique(entities))},
     }
     write_json(Path(out) / "metrics.json", metrics)
-    write_text(Path(out) / "report.html", page(metrics))
+    title = "Methods compared: tuned alike, every pair tested"
+    write_text(Path(out) / "report.html", study_page("Methods compared", title, paper_sections(metrics)))
     return metrics
 
 
@@ -198,18 +204,19 @@ def tested(methods: Mapping[str, Values], metric: str) -> list[dict[str, Any]]:
     ]
 
 
-def page(metrics: Mapping[str, Any]) -> str:
-    """The report."""
+def paper_sections(metrics: Mapping[str, Any]) -> list[tuple[str, Markup, str]]:
+    """The report's sections: title, content, text."""
     seeds = ", ".join(map(str, metrics["seeds"]))
     sections = [
         (
-            "Methods",
+            "Methods, tuned alike",
             Markup("{}{}").format(
                 methods_table(metrics).html(),
                 bars({row["title"]: row[MAP]["mean"] for row in metrics["methods"].values()}),
             ),
             f"{metrics['measured']['images']:,} images of {metrics['measured']['entities']:,} entities that no run has "
-            f"seen. Means over the seeds {seeds}; intervals are 95 %, by Student's t over seeds and entities."
+            f"seen. Means over the seeds {seeds}; intervals are 95 %, by Student's t over seeds and entities. "
+            f"{metrics['steps']} steps a run."
             + (f" Changed in every recipe: {', '.join(metrics['changes'])}." if metrics["changes"] else ""),
         )
     ]
@@ -230,7 +237,7 @@ def page(metrics: Mapping[str, Any]) -> str:
             "training entities held out for it; the greatest sum of mAP and zero-shot was taken (*).",
         )
     )
-    return study_page("Methods compared", "Methods compared: tuned alike, every pair tested", sections)
+    return sections
 
 
 def methods_table(metrics: Mapping[str, Any]) -> Table:
@@ -289,25 +296,31 @@ def tuning_table(metrics: Mapping[str, Any]) -> Table:
     )
 
 
-def _print(out: Path, metrics: Mapping[str, Any]) -> None:
+def print_paper(metrics: Mapping[str, Any]) -> None:
+    """Print the methods and every pair."""
     methods_table(metrics).print("Methods, tuned alike")
     for metric in METRICS:
         pairs_table(metrics, metric).print(f"Every pair: {_NAMES[metric]}")
-    print(f"{metrics['runs']} runs, {metrics['cpu_seconds']:,.0f} CPU seconds; report: {out}/report.html")
+    print(f"{metrics['runs']} runs, {metrics['cpu_seconds']:,.0f} CPU seconds")
 
 
 def main(
     out: Out = Path("runs/paper"),
     demo: Annotated[Path, typer.Option(help="Folder of a finished demo.")] = Path("runs/demo"),
     settings: Set = None,
-    engine: Annotated[str, typer.Option(help="auto, local, processes:N or ray[:ADDRESS].")] = "auto",
+    engine: EngineOption = "auto",
     as_json: Json = False,
 ) -> None:
     """Compare ways to train as a paper would report it; on the folder of a finished `openmofi sample demo`."""
+
+    def show(metrics: dict[str, Any]) -> None:
+        print_paper(metrics)
+        print(f"report: {out}/report.html")
+
     run_study(
         lambda progress: run_paper(out, demo, progress, engine=engine_named(engine), overrides=settings or ()),
         as_json,
-        lambda metrics: _print(out, metrics),
+        show,
     )
 
 

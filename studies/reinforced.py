@@ -24,10 +24,10 @@ from openmofi.storage import Shard, expand_shards, file_fingerprint, read_manife
 from openmofi.training.recipe.rules import load_recipe
 from studies import recipe_path
 from studies.command import Demo, Json, MaxEntities, Out, Set, run_command, run_study
-from studies.comparison import BEST, RetrievalValues, compared_run, demo_settings, measure_encoder
+from studies.comparison import BEST, RetrievalValues, compared_run, measure_encoder
 from studies.reinforced_figures import print_reinforced, reinforced_report, replayed_samples
 from studies.training import TrainingRun, train_side_by_side
-from studies.world.demo import Stopwatch, label_world
+from studies.world.demo import Stopwatch, demo_settings, label_world
 from studies.world.encoder import PARTIAL_LABELS
 from studies.world.sample_retrieval import ZERO_SHOT
 from studies.world.world_settings import WorldSettings, world_settings

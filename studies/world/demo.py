@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from openmofi.cli.recipes import changes
 from openmofi.dataset import ReportSection, build_dataset, write_report
 from openmofi.encoders import BACKBONE, open_encoder
 from openmofi.engine import LocalEngine, Progress
@@ -150,6 +151,11 @@ def finish_demo(
     finished = {**metrics, "seconds": watch.totals()}
     write_json(root / "metrics.json", finished)
     return finished
+
+
+def demo_settings(root: Path) -> list[str]:
+    """The settings of a recipe that say where the demo's data are."""
+    return changes(None, {"data.dataset": root / "dataset", "data.kb": root / "kb", "data.cache": root / "cache"})
 
 
 def audit_demo(root: Path) -> dict[str, Audit]:

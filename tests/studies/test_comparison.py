@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import typer
 from scipy import stats
 from typer.testing import CliRunner
 
-from openmofi.engine import Quiet
+from openmofi.engine import LocalEngine, Quiet
 from openmofi.plugins.benchmarks.compare import compare_results
+from studies import paper
 from studies.comparison import (
     BASELINE,
     BEST,
@@ -21,9 +23,9 @@ from studies.comparison import (
     UNTRAINED,
     RetrievalValues,
     compare_encoders,
+    full_section,
     gain_sentence,
     print_comparison,
-    retrieval_sections,
     run_comparison,
 )
 from studies.training import ProgressWatcher
@@ -98,10 +100,9 @@ def test_the_report_says_whether_the_goal_is_met(gain: float, verdict: str) -> N
     retrieval = {name: figures(0.3 + 0.05 * number) for number, name in enumerate(ROWS)}
     retrieval["gain"] = {BEST: {"gain": gain, "gain_interval": (gain - 0.02, gain + 0.02)}}
     assert gain_sentence(retrieval).endswith(f"{verdict}).")
-    sections = retrieval_sections({"retrieval": retrieval})
-    assert len(sections) == 1
-    assert "<svg" in str(sections[0].body)
-    assert "0.350" in str(sections[0].body)
+    section = full_section(retrieval)
+    assert "<svg" in str(section.body)
+    assert "0.350" in str(section.body)
 
 
 def test_the_terminal_shows_labels_beside_their_goals_and_encoders(
@@ -110,12 +111,15 @@ def test_the_terminal_shows_labels_beside_their_goals_and_encoders(
     monkeypatch.setenv("COLUMNS", "160")
     retrieval = {name: figures(0.3) for name in ROWS} | {"gain": {BEST: {"gain": 0.2, "gain_interval": (0.1, 0.3)}}}
     labels = {name.removeprefix("labels."): 0.85 for name in GOALS} | {"heldout_ambiguous_precision": None}
-    print_comparison(Path("demo"), {"labels": labels, "retrieval": retrieval, "seconds": {"total": 61.0}})
+    monkeypatch.setattr("studies.comparison.print_paper", lambda metrics: print(metrics["runs"], "runs"))
+    metrics = {"labels": labels, "paper": {"runs": 56}, "retrieval_full": retrieval, "seconds": {"total": 61.0}}
+    print_comparison(Path("demo"), metrics)
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split()[0]: line.split()[1:] for line in lines if line.startswith("labels.")}
     assert rows["labels.precision"] == ["0.850", "≥", "0.90", "missed"]
     assert rows["labels.recall"] == ["0.850", "≥", "0.75", "met"]
     assert rows["labels.heldout_ambiguous_precision"] == ["–", "≥", "0.80", "missed"]
+    assert "56 runs" in lines
     assert any("multi-task (MOFI)" in line and "0.300" in line for line in lines)
     assert lines[-2] == "61 s in all; report: demo/report.html"
     assert lines[-1] == f"search, review and look at it: {page_command(Path('demo'))}"
@@ -141,46 +145,69 @@ def check_page_command(shown: str, root: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("demo")
-def test_the_comparison_trains_each_encoder_once(lent_demo: Path) -> None:
+def test_the_comparison_trains_each_method_once(lent_demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from studies.world.demo import run_demo
     from studies.world.world_settings import world_settings
 
+    monkeypatch.setattr(paper, "METHODS", {name: paper.METHODS[name] for name in (BASELINE, "head_start")})
+    monkeypatch.setattr(paper, "RATES", paper.RATES[:1])
+    monkeypatch.setattr(paper, "SEEDS", (0, 1))
     demo = run_demo(lent_demo, Quiet(), settings=world_settings(None, 60))
     check_page_command(page_command(lent_demo), lent_demo)
     assert "Figures and goals" not in (lent_demo / "report.html").read_text("utf-8")
-    progress = Counting()
-    retrieval = compare_encoders(lent_demo, progress, overrides=OVERRIDES)
-    assert ("train", 4 * len(RECIPES)) in progress.stages
-    assert set(retrieval) == {UNTRAINED, *RECIPES, "gain"}
-    assert all(
-        0 < retrieval[name]["map_excl_query"] < retrieval[name]["map_incl_query"] < 1 for name in (UNTRAINED, *RECIPES)
-    )
-    assert retrieval["supervised"]["zero_shot"] is None
-    assert 0 <= retrieval[BASELINE]["zero_shot"] <= 1
-    weights = lent_demo / "training/multi_task/seed-0/encoder/heads.safetensors"
-    before = weights.stat().st_mtime_ns
-    again = Counting()
-    assert json.dumps(compare_encoders(lent_demo, again, overrides=OVERRIDES)) == json.dumps(retrieval)
-    assert ("train", 0) in again.stages
-    assert weights.stat().st_mtime_ns == before
-    metrics = run_comparison(lent_demo, Quiet(), overrides=OVERRIDES)
+    metrics = run_comparison(lent_demo, Quiet(), engine=LocalEngine(), overrides=OVERRIDES)
+    figures = metrics["paper"]
+    assert (figures["runs"], figures["seeds"], figures["changes"]) == (2 * (2 + 2), [0, 1], list(OVERRIDES))
+    assert all(0 < row["map"]["mean"] < 1 and 0 <= row["zero_shot"]["mean"] <= 1 for row in figures["methods"].values())
+    assert [(row["over"], row["method"]) for row in figures["pairs"]["map"]] == [*combinations(paper.METHODS, 2)]
+    tables = {path: path.stat().st_mtime_ns for path in (lent_demo / "paper/runs").iterdir()}
+    assert len(tables) == 2 * (2 + 2)
+    again = run_comparison(lent_demo, Quiet(), engine=LocalEngine(), overrides=OVERRIDES)
+    assert json.dumps(again["paper"]) == json.dumps(figures)
+    assert tables == {path: path.stat().st_mtime_ns for path in (lent_demo / "paper/runs").iterdir()}
     written = json.loads((lent_demo / "metrics.json").read_text("utf-8"))
-    assert written == json.loads(json.dumps(metrics))
-    assert {name: value for name, value in metrics.items() if name != "seconds"} == json.loads(
-        json.dumps({name: value for name, value in demo.items() if name != "seconds"} | {"retrieval": retrieval})
+    assert written == json.loads(json.dumps(again))
+    assert {name: value for name, value in again.items() if name != "seconds"} == json.loads(
+        json.dumps({name: value for name, value in demo.items() if name != "seconds"} | {"paper": figures})
     )
     assert set(metrics["seconds"]) == {*demo["seconds"], "training"}
     page = (lent_demo / "report.html").read_text("utf-8")
     titles = (
         "Against the truth",
-        "What the entity labels bring: heads on cached features",
+        "Methods, tuned alike",
+        "Every pair: mAP",
+        "How each",
         "Figures and goals",
         "Seconds",
     )
     assert sorted(titles, key=page.index) == list(titles)
     assert "seconds.training" in page
-    results = sorted(lent_demo.glob("evaluation/*/*.json"))
-    compared = compare_results(results)
-    assert [len(one.results) for one in compared] == [1 + len(RECIPES)]
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("demo")
+def test_encoders_that_are_trained_end_to_end_are_trained_once(
+    lent_demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studies.comparison.SEEDS", (0,))
+    monkeypatch.setattr("studies.comparison.RECIPES", {name: RECIPES[name] for name in (BASELINE, BEST)})
+    overrides = ("run.steps=4", "data.batch_size=32", "optimizer.warmup=1", "model.dim=16", "model.image.size=32")
+    progress = Counting()
+    retrieval = compare_encoders(lent_demo, progress, overrides=overrides)
+    assert ("train", 4 * 2) in progress.stages
+    assert set(retrieval) == {UNTRAINED, BASELINE, BEST, "gain"}
+    assert all(
+        0 < retrieval[name]["map_excl_query"] < retrieval[name]["map_incl_query"] < 1
+        for name in (UNTRAINED, BASELINE, BEST)
+    )
+    assert 0 <= retrieval[BASELINE]["zero_shot"] <= 1
+    weights = lent_demo / "training-full/multi_task/seed-0/encoder"
+    before = {path: path.stat().st_mtime_ns for path in weights.iterdir()}
+    again = Counting()
+    assert json.dumps(compare_encoders(lent_demo, again, overrides=overrides)) == json.dumps(retrieval)
+    assert ("train", 0) in again.stages
+    assert before == {path: path.stat().st_mtime_ns for path in weights.iterdir()}
+    compared = compare_results(sorted(lent_demo.glob("evaluation-full/*/*.json")))
+    assert [len(one.results) for one in compared] == [3]
     headline = {result.encoder["spec"]: result.metrics[result.headline] for result in compared[0].results}
-    assert headline[f"run:{lent_demo}/training/multi_task/seed-0/encoder"] == retrieval[BEST]["map_excl_query"]
+    assert headline[f"run:{weights}"] == retrieval[BEST]["map_excl_query"]

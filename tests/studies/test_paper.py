@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from openmofi.plugins.benchmarks.by_t import difference_by_t
 from studies import paper
-from studies.comparison import demo_settings
 from studies.size.values import Values
+from studies.world.demo import demo_settings
 
 
 def values(mean: float, seed: int) -> Values:
@@ -64,7 +64,7 @@ def test_methods_are_tuned_alike_and_every_pair_is_tested(runs, tmp_path: Path, 
     assert page.count("<table") == 4
     assert f"{metrics['methods']['multi_task_mixed']['map']['mean']:.3f}" in page
     assert "run.steps=60" in page
-    paper._print(tmp_path, metrics)
+    paper.print_paper(metrics)
     assert "56 runs" in capsys.readouterr().out
 
 
