@@ -21,7 +21,7 @@ from openmofi.search.rank.fitting import (
     _image_queries,
     _monotone,
     _seen,
-    fit_recognition,
+    recognition_results,
 )
 from openmofi.search.rank.recognition import candidates_of, likely_entities
 from openmofi.search.rank.state import State
@@ -321,7 +321,7 @@ def test_images_that_show_what_no_label_names_are_told_from_others():
     state, known, cluster = _clustered(draw, named=28, unnamed=10, each=12)
     ending = Ending(None, None, None, tuple(range(0, 456, 5)), tuple(range(28)), 20.0)
     around = state.around(ending)
-    entity, unnamed = fit_recognition(state, known, around, np.random.default_rng(0))
+    entity, unnamed = map(_curve, recognition_results(state, known, around, np.random.default_rng(0)))
     found = {
         place: unnamed(candidates_of(vector, state.entities, around, near).unnamed_features())[0]
         for place, vector, near in _seen(state, known, np.arange(456))

@@ -276,14 +276,6 @@ def _results(state: State, labels: ImageLabels, around: Surroundings, queries: S
     return _rows(parts)
 
 
-def fit_recognition(
-    state: State, labels: ImageLabels, around: Surroundings, draw: np.random.Generator
-) -> tuple[Curve | None, Curve | None]:
-    """Fit `entity` and `unnamed` of an `Ending`."""
-    recognition, unnamed = recognition_results(state, labels, around, draw)
-    return _curve(recognition), _curve(unnamed)
-
-
 def recognition_results(
     state: State, labels: ImageLabels, around: Surroundings, draw: np.random.Generator
 ) -> tuple[TrialResults, TrialResults]:
