@@ -188,10 +188,10 @@ def fit_ending(
     trials = {"text": text, "image": image, "recognition": recognition, "unnamed": unnamed}
     return replace(
         ending,
-        text=_curve(text),
-        image=_curve(image),
-        entity=_curve(recognition),
-        unnamed=_curve(unnamed),
+        text=curve_of(text),
+        image=curve_of(image),
+        entity=curve_of(recognition),
+        unnamed=curve_of(unnamed),
         evidence={kind: results.evidence for kind, results in trials.items()},
     )
 
@@ -330,7 +330,8 @@ def _rows(parts: Sequence[tuple[Doubles, Doubles, Doubles]]) -> TrialResults:
     return TrialResults(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _curve(rows: TrialResults) -> Curve | None:
+def curve_of(rows: TrialResults) -> Curve | None:
+    """Fit a curve to results of trials; `None` where they are too few."""
     if min(rows.evidence) < MINIMUM:
         return None
     weighted = rows.weight > 0
