@@ -37,7 +37,7 @@ from openmofi.config import settings_from
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE, entity_text
 from openmofi.search import Index, Query
 from openmofi.search.rank.calibration import share_of, with_share
-from openmofi.search.rank.fitting import ImageLabels, fit_recognition
+from openmofi.search.rank.fitting import ImageLabels, curve_of, recognition_results
 from openmofi.search.rank.recognition import likely_entities
 from openmofi.search.rank.state import State
 from openmofi.storage import read_manifest
@@ -188,7 +188,8 @@ def refitted(state: State, index: Index) -> State:
     """An index without some images, whose recognition is fitted to the others."""
     assert state.ending is not None
     known = ImageLabels.read(state, index.connection)
-    entity, unnamed = fit_recognition(state, known, state.around(state.ending), np.random.default_rng(0))
+    results = recognition_results(state, known, state.around(state.ending), np.random.default_rng(0))
+    entity, unnamed = map(curve_of, results)
     ending = replace(state.ending, entity=entity, unnamed=unnamed)
     return replace(state, meta=state.meta | {"ending": ending.to_json()})
 

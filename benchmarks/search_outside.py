@@ -72,7 +72,7 @@ def curves(indexes: dict[str, Index]) -> list[harness.Row]:
     """Each index's curve for texts over what each asked itself, where it claims .8 or more."""
     trials, rows = {name: text_trials(index) for name, index in indexes.items()}, []
     for of, mine in trials.items():
-        curve = fitting._curve(mine)
+        curve = fitting.curve_of(mine)
         for to, theirs in trials.items():
             claimed = curve(theirs.features) if curve else np.zeros(len(theirs.right))
             weight = theirs.weight * (claimed >= 0.8)
@@ -148,8 +148,9 @@ def recognised(index: Index, truth: dict[int, ends.Shown], seed: int) -> Iterato
     assert whole.ending is not None
     ending = replace(whole.ending, reference=tuple(named.tolist()), background=tuple(images[images >= 0].tolist()))
     around = state.around(ending)
-    entity, unnamed = fitting.fit_recognition(state, labels, around, np.random.default_rng(0))
-    joint = fitting._curve(joint_trials(state, labels, ending))
+    results = fitting.recognition_results(state, labels, around, np.random.default_rng(0))
+    entity, unnamed = map(fitting.curve_of, results)
+    joint = fitting.curve_of(joint_trials(state, labels, ending))
     assert entity
     assert unnamed
     assert joint

@@ -87,6 +87,35 @@ def test_every_pair_within_the_distance_is_found(bits):
     assert not near_duplicates(np.array([0, 1]), np.array([5, 6]), phash, none, bits).any()
 
 
+@pytest.mark.parametrize("low", [0, 20, 40])
+def test_hashes_that_vary_in_one_place_alone_fall_apart_in_every_band(low):
+    values = np.arange(1 << 18, dtype=np.uint64) << np.uint64(low)
+    for shift, mask in filters.bands(3):
+        assert np.unique((values >> shift) & mask, return_counts=True)[1].max() <= 1 << 14
+
+
+@given(st.integers(0, 20), st.integers(0, 2**64 - 1))
+def test_bands_hold_every_bit_once(bits, value):
+    parts = [(value >> int(shift) & int(mask)) << int(shift) for shift, mask in filters.bands(bits)]
+    assert len(parts) == bits + 1
+    assert sum(parts) == value
+
+
+@pytest.mark.parametrize("entities", [1, 1000])
+def test_an_image_a_hundred_thousand_times_is_compared_with_none(monkeypatch, entities):
+    """Equal images are one node an entity: what is compared does not grow with them."""
+    compared, count, edges = [], 200_000, filters._edges
+    monkeypatch.setattr(
+        filters, "_edges", lambda entity, phash, bits: compared.append(len(phash)) or edges(entity, phash, bits)
+    )
+    image, entity = np.arange(count), np.arange(count) % entities
+    phash, zeros = np.full(count, 0x0F0F0F0F0F0F0F0F, np.uint64), np.zeros(count, np.int64)
+    labels = LabelArrays.of(image, entity, zeros, phash, zeros.astype(np.uint64), entities, zeros.copy())
+    dropped = filters.near_duplicates(labels, np.ones(count, bool), 3)
+    assert np.flatnonzero(~dropped).tolist() == list(range(entities))
+    assert sum(compared) == entities
+
+
 def test_an_empty_image_is_a_duplicate_only_with_the_same_text():
     flat = np.array([1 << 63] * 3, np.uint64)
     salt = text_salt(flat, pa.array(["a wall", "a wall", "the sky"]))

@@ -155,6 +155,33 @@ def test_one_image_for_all_is_one_key(monkeypatch):
     assert len(joined) == 1
 
 
+def test_what_tasks_hold_does_not_grow_with_pairs_of_one_text_and_one_image(monkeypatch):
+    """200,000 pairs in 20 parts, whose keys all fall in two of 64 ranges."""
+    monkeypatch.setattr(group_merge, "_RANGE", 10_000)
+    monkeypatch.setattr(two_pass, "PART", 1)
+    counted, summed, written = [], [], []
+    keep, of_triples, write = group_merge._Merge.keep, group_merge._summed, group_merge.write_arrow
+
+    def watched_keep(merge, number):
+        counted.extend(len(pa.ipc.open_file(merge._counted(part)).read_all()) for part in range(merge.parts))
+        return keep(merge, number)
+
+    monkeypatch.setattr(group_merge._Merge, "keep", watched_keep)
+    monkeypatch.setattr(
+        group_merge, "_summed", lambda parts: summed.append(sum(len(pairs) for _, pairs in parts)) or of_triples(parts)
+    )
+    monkeypatch.setattr(
+        group_merge, "write_arrow", lambda path, table: written.append(len(table)) or write(path, table)
+    )
+    one = block(*((7, 0, HASHES[0]) for _ in range(10_000)))
+    joined = merged([one] * 20)
+    assert len(joined) == 2
+    assert len(set(joined["group"].to_pylist())) == 1
+    assert set(counted) == {2}
+    assert sorted(summed) == [*[1] * 20, *[10_000] * 20]
+    assert written == [*[1] * 20, 2]
+
+
 def test_sources_join_templates_only_while_the_group_stays_small():
     first = [(7, 1, None), (7, 2, None), (8, 2, None), (8, 3, None), (0, 3, None), (0, 3, None)]
     (few,) = numbers(block(*first, *OTHERS[:60]))

@@ -15,7 +15,10 @@ from forked import Fork
 from hostile.workbench import colour_encoder
 from openmofi.cli.jobs import status
 from openmofi.errors import OpenMofiError
+from openmofi.pairs import read_pairs
+from openmofi.storage import expand_shards
 from openmofi.storage.locks import StoreLock
+from openmofi.storage.shards import take_fingerprints
 
 pytestmark = pytest.mark.slow
 
@@ -77,14 +80,14 @@ def of_shards(store):
     return sum(count for (_, path), count in store.requests.items() if "/0000" in path)
 
 
-def test_labels_are_the_local_jobs_at_eight_requests_a_shard_and_then_seven(store, near, tmp_path):
+def test_labels_are_the_local_jobs_at_six_requests_a_shard_and_then_five(store, near, tmp_path):
     found = label("s3://data/first")
     assert same(store, near.path, "first")
-    assert of_shards(store) == 8 * SHARDS
+    assert of_shards(store) == 6 * SHARDS
     listings = store.requests["GET", "/data"]
     store.requests.clear()
     label("s3://data/second")
-    assert of_shards(store) == 7 * SHARDS
+    assert of_shards(store) == 5 * SHARDS
     assert listings < 120, "listings do not grow with the shards"
     store.requests.clear()
     again = label("s3://data/first")
@@ -95,6 +98,19 @@ def test_labels_are_the_local_jobs_at_eight_requests_a_shard_and_then_seven(stor
         for labels, name in ((found, "far"), (near, "near"))
     ]
     assert both[0] == both[1]
+
+
+def test_a_shard_that_has_changed_since_gives_no_pair_and_one_that_has_not_is_one_request(store, small_world):
+    store.put_folder(small_world.shards, "changing")
+    shards = expand_shards(["s3://data/changing"])
+    take_fingerprints(shards)
+    store.requests.clear()
+    assert len(list(read_pairs(shards[0]))) == len(list(read_pairs(expand_shards([str(small_world.shards)])[0])))
+    assert of_shards(store) == 1
+    store.client.put_object(Bucket="data", Key="changing/00000.tar", Body=store.get("changing/00001.tar"))
+    with pytest.raises(OpenMofiError, match=r"00000\.tar has changed since the job began"):
+        next(read_pairs(shards[0]))
+    assert next(read_pairs(shards[1])).key
 
 
 def test_a_dataset_in_a_store_is_the_local_one(store, near, tmp_path):

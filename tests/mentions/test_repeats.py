@@ -125,6 +125,22 @@ def test_one_image_many_times_repeats_nothing():
     assert held(repeats, texts[-1], "garden")
 
 
+def test_what_tasks_hold_does_not_grow_with_pairs_of_one_text():
+    """200,000 pairs in 20 blocks, whose n-grams all fall in the same cells."""
+    text, pairs = "acme and sons make the finest garden tools in town", 200_000
+    table = summary([text] * 10_000, [f"{number:016x}" for number in range(10_000)])
+    assert len(table) < 30
+    merge = RepeatMerge(pairs, 20 * len(table))
+    sketch = merge.sketch(table for _ in range(10))
+    assert sketch.nbytes == merge.sketch([table]).nbytes
+    both = merge.combined(sketch, merge.sketch(table for _ in range(10)))
+    parts = [merge.counted((table for _ in range(10)), both) for _ in range(2)]
+    assert [len(part) for part in parts] == [len(table)] * 2
+    found = merge.joined(parts)
+    assert set(found["images"].to_pylist()) == {pairs}
+    assert held(Repeats(found), text, "garden")
+
+
 def test_numbers_and_case_do_not_matter():
     _, repeats = spread([f"{noun}. Taken at {hour}:30 with my new Camera phone" for noun in NOUNS for hour in range(9)])
     assert held(repeats, "something else. TAKEN AT 17:59 WITH MY NEW CAMERA PHONE", "CAMERA")

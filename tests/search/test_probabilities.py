@@ -17,11 +17,11 @@ from openmofi.search.rank.calibration import Ending, any_of, end_of, expected_pr
 from openmofi.search.rank.fitting import (
     ImageLabels,
     TrialResults,
-    _curve,
     _image_queries,
     _monotone,
     _seen,
-    fit_recognition,
+    curve_of,
+    recognition_results,
 )
 from openmofi.search.rank.recognition import candidates_of, likely_entities
 from openmofi.search.rank.state import State
@@ -90,7 +90,7 @@ def test_probabilities_are_those_that_results_were_drawn_with():
     right = (draw.random(len(truth)) < truth).astype(float)
     # Of a third nothing is known, of another third only half, whatever is right.
     weight = draw.choice([0.0, 0.5, 1.0], len(truth))
-    curve = _curve(TrialResults(features, right, weight))
+    curve = curve_of(TrialResults(features, right, weight))
     fresh, expected = _simulated(np.random.default_rng(1))
     found = curve(fresh)
     assert np.abs(found - expected).mean() < 0.01
@@ -321,7 +321,7 @@ def test_images_that_show_what_no_label_names_are_told_from_others():
     state, known, cluster = _clustered(draw, named=28, unnamed=10, each=12)
     ending = Ending(None, None, None, tuple(range(0, 456, 5)), tuple(range(28)), 20.0)
     around = state.around(ending)
-    entity, unnamed = fit_recognition(state, known, around, np.random.default_rng(0))
+    entity, unnamed = map(curve_of, recognition_results(state, known, around, np.random.default_rng(0)))
     found = {
         place: unnamed(candidates_of(vector, state.entities, around, near).unnamed_features())[0]
         for place, vector, near in _seen(state, known, np.arange(456))

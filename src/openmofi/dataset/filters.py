@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -156,10 +155,12 @@ def _nodes(entity: NDArray[np.integer], phash: Hashes, salt: Hashes) -> tuple[In
 
 
 def bands(bits: int) -> Iterator[tuple[np.uint64, np.uint64]]:
-    """Shift and mask of bits + 1 bands: hashes that differ in at most `bits` bits agree on one of them."""
-    edges = np.linspace(0, 64, bits + 2).astype(int)
-    for low, high in pairwise(edges):
-        yield np.uint64(low), np.uint64((1 << int(high - low)) - 1)
+    """Shift and mask of bits + 1 bands: hashes that differ in at most `bits` bits agree on one of them.
+
+    A band takes every (bits + 1)th bit, so that hashes of which a part is constant, or nearly, differ in all bands.
+    """
+    for low in range(bits + 1):
+        yield np.uint64(low), np.uint64(sum(1 << bit for bit in range(0, 64 - low, bits + 1)))
 
 
 def _edges(entity: NDArray[np.integer], phash: Hashes, bits: int) -> Ints:

@@ -4,7 +4,7 @@ The footer of a file holds a summary of it, so that the process that drives a jo
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -81,13 +81,15 @@ class Step(Generic[Noted]):
         """Return the shards whose files have still to be made."""
         return [shard for shard, noted in zip(shards, self.summaries(shards), strict=True) if noted is None]
 
-    def finished(self, shards: Sequence[Shard]) -> Iterator[Noted]:
-        """Read what the file of each shard says.
+    def finished(self, shards: Sequence[Shard], made: Mapping[Shard, Mapping[str, Any]] = {}) -> Iterator[Noted]:
+        """Read what the file of each shard says, but of those that were `made` now: their tasks returned it.
 
         Raises:
             OpenMofiError: one is missing or damaged.
         """
-        for shard, noted in zip(shards, self.summaries(shards), strict=True):
+        others = self.summaries([shard for shard in shards if shard not in made])
+        for shard in shards:
+            noted = self.summary.of(Footer(0, made[shard])) if shard in made else next(others)
             if noted is None:
                 path = self.output(shard)
                 raise OpenMofiError(f"{path} cannot be read.", "Start the same command again: it is made again.")
@@ -112,16 +114,19 @@ class Running:
         self.progress.begin(name, len(tasks))
         return self.engine.run(factory, tasks, self.progress)
 
-    def do_shards(self, name: str, factory: WorkFactory, shards: Sequence[Shard]) -> None:
-        """Do every shard; those that fail for good are set aside."""
-        if shards:
-            self.progress.begin(name, len(shards))
-            self.engine.run(factory, shards, self.progress, self.failed.__setitem__)
+    def do_shards(self, name: str, factory: WorkFactory, shards: Sequence[Shard]) -> list[dict[str, Any]]:
+        """Do every shard, and return what their tasks return; those that fail for good are set aside."""
+        if not shards:
+            return []
+        self.progress.begin(name, len(shards))
+        return self.engine.run(factory, shards, self.progress, self.failed.__setitem__)
 
     def complete(self, step: Step[Noted], shards: Sequence[Shard]) -> Iterator[Noted]:
         """Make the files that are missing, and read what those of all shards say that did not fail."""
-        self.do_shards(step.name, step.run, step.missing(shards))
-        return step.finished(self.left(shards))
+        missing = step.missing(shards)
+        results = self.do_shards(step.name, step.run, missing)
+        made = zip((shard for shard in missing if shard not in self.failed), results, strict=True)
+        return step.finished(self.left(shards), {shard: told for shard, told in made if step.summary.NOTE in told})
 
     def left(self, shards: Sequence[Shard]) -> list[Shard]:
         """Return the shards that did not fail.

@@ -271,7 +271,7 @@ def judged(name: str, job: LabelJob, out: str, answers: str = "") -> LabelSummar
         answers,
     )
     step = Step(name, judging.path, partial(ShardJudge, judging), LabelSummary)
-    labels = sum(job.running.complete(step, job.shards), LabelSummary({}, {}, []))
+    labels = sum(job.running.complete(step, job.shards), LabelSummary({}, {}, 0, 0))
     job.shards = job.running.left(job.shards)
     return labels
 
@@ -290,10 +290,14 @@ class ShardJudge:
         self.answers = Answers.load(judging.answers) if judging.answers else None
 
     def __call__(self, shard: Shard) -> dict[str, Any]:
-        """Write the shard's label table; returns `rows`, `labelled`, and `examples` of labels for people who watch."""
+        """Write the shard's label table.
+
+        Returns:
+            `rows`, `labelled`, `examples` of labels for people who watch, and its `LabelSummary`.
+        """
         tables = self.judging.tables
         unread = tables.features.unread_formats(shard.name, shard.fingerprint, self.judging.unread)
-        notes, summary = dict[str, str](), LabelSummary({}, dict(sorted(unread.items())), [])
+        notes, summary = dict[str, str](), LabelSummary({}, dict(sorted(unread.items())), 0, 0)
         examples: list[dict[str, Any]] = []
         schema = with_kinds(LABELS) if tables.kinds else LABELS
         schema = with_judge(schema) if self.answers else schema
@@ -304,8 +308,9 @@ class ShardJudge:
                 examples = examples or examples_of(labels, tables.kb)
                 summary += LabelSummary.of_table(labels)
             notes |= summary.notes()
+        # With what it says, so that nobody asks a store for the table's footer.
         labelled = summary.status.get(LabelStatus.LABELLED, 0)
-        return {"rows": summary.rows, "labelled": labelled, "examples": examples}
+        return {"rows": summary.rows, "labelled": labelled, "examples": examples, **notes}
 
     def _labels(self, read: ReadShard, schema: pa.Schema) -> pa.Table:
         links, texts, features = read.links, read.table.column("text").to_pylist(), read.features.values

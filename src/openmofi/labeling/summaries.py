@@ -6,13 +6,12 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from msgspec import Meta
 from numpy.typing import NDArray
 
 from openmofi.engine.steps import Summary
@@ -22,7 +21,6 @@ from openmofi.schema import LabelStatus, Link
 
 _PIECES, _MOST_PIECES = 50, 4096
 _NOWHERE = np.iinfo(np.uint16).max
-_BINS = 1000
 _UNITS = 1e6
 _EXAMPLES, _EXAMPLE_CHARS = 3, 200
 
@@ -160,23 +158,22 @@ class LabelSummary(Summary, frozen=True):
     Attributes:
         status: `LabelStatus` → rows.
         unread: images in formats that are not read, by format.
-        bins: thousandth of the probability, accepted labels in it, and the sum of their probabilities in millionths.
+        accepted: labels.
+        millionths: the sum of their probabilities, each to the nearest millionth.
     """
 
-    NOTE = "openmofi.labels.3"
+    NOTE = "openmofi.labels.4"
     status: dict[str, int]
     unread: dict[str, int]
-    bins: list[tuple[Annotated[int, Meta(ge=0, lt=_BINS)], int, int]]
+    accepted: int
+    millionths: int
 
     @classmethod
     def of_table(cls, table: pa.Table) -> LabelSummary:
         """Summarise label rows (`openmofi.schema.LABELS`); what a text names twice is one label."""
         probability = accepted_labels(table)[1].field("probability").to_numpy().astype(np.float64)
-        bins = np.clip((probability * _BINS).astype(np.int64), 0, _BINS - 1)
-        counts = np.bincount(bins, minlength=_BINS)
-        sums = np.rint(np.bincount(bins, probability, _BINS) * _UNITS).astype(np.int64)
-        rows = np.stack([np.arange(_BINS), counts, sums], axis=1)[counts > 0].tolist()
-        return cls(dict(sorted(Counter(table.column("status").to_pylist()).items())), {}, list(map(tuple, rows)))
+        status = dict(sorted(Counter(table.column("status").to_pylist()).items()))
+        return cls(status, {}, len(probability), int(np.rint(probability * _UNITS).sum()))
 
     @property
     def rows(self) -> int:
@@ -184,14 +181,9 @@ class LabelSummary(Summary, frozen=True):
         return sum(self.status.values())
 
     @property
-    def accepted(self) -> int:
-        """The number of labels."""
-        return sum(labels for _, labels, _ in self.bins)
-
-    @property
     def expected_precision(self) -> float | None:
         """The mean of the labels' probabilities; `None` without labels."""
-        return float(sum(total for _, _, total in self.bins) / _UNITS / self.accepted) if self.bins else None
+        return self.millionths / _UNITS / self.accepted if self.accepted else None
 
 
 def examples_of(labels: pa.Table, kb: KnowledgeBase, most: int = _EXAMPLES) -> list[dict[str, Any]]:

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import chain, islice
-from typing import Any
+from typing import IO, Any
 
 from openmofi.engine import Engine, Job, Progress, Quiet, WorkFactory
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.pairs.read_settings import ReadSettings, report_damage
+from openmofi.pairs.read_settings import ReadSettings, open_source, report_damage
 from openmofi.schema import Pair
 from openmofi.storage import TABLES, Shard, filesystem_of
+from openmofi.storage.addresses import in_object_store
+from openmofi.storage.digests import digits_of
 from openmofi.storage.layouts import TARS
 from openmofi.storage.shards import take_fingerprints
 
@@ -31,30 +34,44 @@ def read_pairs(
 
     Raises:
         OpenMofiError: the shard does not exist, is of an unknown kind, or damaged; see `read_tar`, `read_parquet`,
-            `read_folder`. Whatever else a reader raises is damage too. At the end: its fingerprint was taken before,
-            and is another now.
+            `read_folder`. Whatever else a reader raises is damage too. Its fingerprint was taken before, and is another
+            now: of an object that is fetched whole before its first pair, else at the end.
         OSError: reading failed on the way; trying again may help.
     """
     try:
-        yield from _rows(shard.path, settings, paths_only, texts)
+        yield from _rows(shard, settings, paths_only, texts)
     except (OpenMofiError, OSError, MemoryError):
         raise
     except Exception as error:  # a library's, on bytes that nobody has thought of: the other shards go on
         report_damage(f"{shard.path} cannot be read any further ({type(error).__name__}: {error}).", settings, error)
     # What was read goes into tables that are named by the fingerprint; they appear after the last pair.
-    shard.require_unchanged()
+    if not (in_object_store(shard.path) and shard.path.endswith(_FETCHED)):
+        shard.require_unchanged()
 
 
-def _rows(path: str, settings: ReadSettings, paths_only: bool, texts: bool) -> Iterator[Pair]:
+_FETCHED = (*TARS, ".parquet")
+
+
+def _opened(shard: Shard, path: str) -> IO[bytes]:
+    file = open_source(path)
+    if in_object_store(path):
+        # A look at what has come spares the store a request, and sees what changed while it came.
+        shard.require_unchanged(digits_of(file))
+        file.seek(0)
+    return file
+
+
+def _rows(shard: Shard, settings: ReadSettings, paths_only: bool, texts: bool) -> Iterator[Pair]:
+    path, opening = shard.path, partial(_opened, shard)
     # A reader is imported where a shard is of its kind.
     if path.endswith(TARS):
         from openmofi.pairs.formats.tar import read_tar
 
-        return read_tar(path, settings)
+        return read_tar(path, settings, opening)
     if path.endswith(".parquet"):
         from openmofi.pairs.formats.parquet import read_parquet
 
-        return read_parquet(path, settings, paths_only=paths_only)
+        return read_parquet(path, settings, opening, paths_only=paths_only)
     if path.endswith(".json"):
         from openmofi.pairs.formats.listings import read_listing
 

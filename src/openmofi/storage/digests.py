@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fsspec.implementations.local import LocalFileSystem
 
@@ -22,7 +22,6 @@ from openmofi.storage.addresses import filesystem_of, is_folder, is_remote, loca
 from openmofi.storage.atomic import locked
 from openmofi.storage.copies import cache_folder
 
-_BLOCK = 1 << 22
 TABLES = (".csv", ".tsv", ".jsonl")
 """Endings of tables whose images are files beside them."""
 
@@ -101,11 +100,14 @@ def _of_file(path: str) -> str:
     # Opening a pipe would wait for ever.
     if not is_remote(path) and not stat.S_ISREG(local_path(path).stat().st_mode):
         raise OSError("it is not a regular file")
-    digest = hashlib.sha256()  # processors have instructions for it: 2.6 times as fast as BLAKE2b
     with open_address(path) as handle:
-        while block := handle.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()[:16]
+        return digits_of(handle)
+
+
+def digits_of(handle: IO[bytes]) -> str:
+    """Return the fingerprint of what a file holds from where it stands to its end."""
+    # Processors have instructions for it: 2.6 times as fast as BLAKE2b.
+    return hashlib.file_digest(handle, "sha256").hexdigest()[:16]  # type: ignore[arg-type]
 
 
 BLOCK = 1 << 22

@@ -187,8 +187,11 @@ class Shard:
         """
         return file_fingerprint(self.path)
 
-    def require_unchanged(self) -> None:
+    def require_unchanged(self, content: str = "") -> None:
         """Check that the shard has still the content that its fingerprint was taken of, if it was taken in this run.
+
+        Args:
+            content: the fingerprint of what was fetched of it; else it is looked at where it lies.
 
         Raises:
             OpenMofiError: it has another.
@@ -196,9 +199,9 @@ class Shard:
         if "fingerprint" not in vars(self):
             return
         version = vars(self).get("version")
-        if version and version.tag and version_of_path(self.path) == version:
+        if not content and version and version.tag and version_of_path(self.path) == version:
             return
-        if file_fingerprint(self.path) != self.fingerprint:
+        if (content or file_fingerprint(self.path)) != self.fingerprint:
             raise OpenMofiError(
                 f"{self.path} has changed since the job began: nothing of it is kept.",
                 "Let its writer finish, and start the command again with --restart.",

@@ -302,14 +302,3 @@ def footers(paths: Sequence[str]) -> Iterator[Footer | None]:
     """Read the footer of each file, many at a time; of objects those that listings have."""
     there = present(path for path in paths if in_object_store(path))
     return in_threads(lambda path: None if in_object_store(path) and path not in there else table_footer(path), paths)
-
-
-def require_footer(path: str | Path) -> Footer:
-    """Read the footer of a Parquet file.
-
-    Raises:
-        OpenMofiError: it does not exist, or is not whole.
-    """
-    if footer := table_footer(path):
-        return footer
-    raise OpenMofiError(f"{path} cannot be read.", "Start the same command again: it is made again.")

@@ -79,7 +79,8 @@ def panels_of(log: Log, best: int | None) -> list[Markup]:
     for name in names:
         family, _, rest = name.partition("/")
         if name in evaluated and family != "held_out":
-            title = f"Held out by frequency: {name.rpartition('/')[0]}" if _banded(name) else f"Held out: {family}"
+            counts, _, band = name.rpartition("/")
+            title = f"Held out by frequency: {counts}" if band in ("head", "middle", "tail") else f"Held out: {family}"
             families.setdefault(title.replace("_", " "), []).append(name)
         elif "accuracy" in rest:
             families.setdefault(f"Training: {family}".replace("_", " "), []).append(name)
@@ -102,10 +103,6 @@ def _short(name: str, title: str) -> str:
     if title.startswith("Held out by frequency"):
         return name.rpartition("/")[2]
     return (name.partition("/")[2] or name) if title.startswith(("Held out", "Training")) else name
-
-
-def _banded(name: str) -> bool:
-    return name.rpartition("/")[2] in ("head", "middle", "tail")
 
 
 def _panel(log: Log, chosen: Mapping[str, str], title: str, best: int | None, *, log_scale: bool = False) -> Markup:

@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -34,7 +34,9 @@ DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
 """What Arrow raises where a file is damaged."""
 
 
-def read_parquet(path: str, settings: ReadSettings, *, paths_only: bool = False) -> Iterator[Pair]:
+def read_parquet(
+    path: str, settings: ReadSettings, opening: Callable[[str], IO[bytes]] = open_source, *, paths_only: bool = False
+) -> Iterator[Pair]:
     """Yield a Parquet file's rows in order, a batch of a row group in memory at a time.
 
     Texts are strings, bytes or numbers, plain, dictionary-encoded or as views, or lists of them, of which the first
@@ -50,7 +52,7 @@ def read_parquet(path: str, settings: ReadSettings, *, paths_only: bool = False)
     """
     count = 0
     rows, files = RowPairs(settings), ImageFiles(path, settings, paths_only=paths_only)
-    with open_source(path) as handle:
+    with opening(path) as handle:
         try:
             table = pq.ParquetFile(handle, buffer_size=_STREAMED, pre_buffer=False)
             columns = find_columns(path, table.schema_arrow.names, settings)

@@ -227,7 +227,7 @@ ContentOf = Callable[[Archive, tarfile.TarInfo, str], tuple[MemberContent, Damag
 """(archive, member, extension) → its content, and the damage after which nothing more can be read."""
 
 
-def read_tar(path: str, settings: ReadSettings) -> Iterator[Pair]:
+def read_tar(path: str, settings: ReadSettings, opening: Callable[[str], IO[bytes]] = open_source) -> Iterator[Pair]:
     """Yield the pairs of a tar (also `.tar.gz`, `.bz2`, `.xz`) in its order; `grouping` has the rules.
 
     Members are read into memory one at a time and nothing is ever extracted. Texts are read only up to the
@@ -243,7 +243,7 @@ def read_tar(path: str, settings: ReadSettings) -> Iterator[Pair]:
     grouper, count = Grouper(settings), 0
     on_damage = _stop if settings.on_damage == "stop" else partial(_go_on, path)
     try:
-        with open_source(path) as file:
+        with opening(path) as file:
             stream = open_stream(file, settings.max_unpack_ratio)
             for pair in _pairs(path, stream, grouper, partial(_content, settings, stream.packed), on_damage):
                 yield pair

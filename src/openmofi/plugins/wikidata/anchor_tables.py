@@ -15,7 +15,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.names import normalise
 from openmofi.schema import NAMES, SURFACES
 from openmofi.storage import file_digest, read_parquet
-from openmofi.storage.table_files import require_footer
+from openmofi.storage.table_files import table_footer
 
 ANCHORS = pa.schema(
     [
@@ -118,7 +118,9 @@ def _languages(path: str | Path, schema: pa.Schema) -> list[str]:
 
 def _require_together(path: str | Path) -> None:
     beside = probabilities_path(path)
-    if require_footer(beside).notes.get(ANCHORS_DIGEST) != file_digest(Path(path)):
+    if not (footer := table_footer(beside)):
+        raise OpenMofiError(f"{beside} cannot be read.", _AGAIN)
+    if footer.notes.get(ANCHORS_DIGEST) != file_digest(Path(path)):
         raise OpenMofiError(f"{beside} was not written together with {path}.", _AGAIN)
 
 

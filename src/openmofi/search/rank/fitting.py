@@ -188,10 +188,10 @@ def fit_ending(
     trials = {"text": text, "image": image, "recognition": recognition, "unnamed": unnamed}
     return replace(
         ending,
-        text=_curve(text),
-        image=_curve(image),
-        entity=_curve(recognition),
-        unnamed=_curve(unnamed),
+        text=curve_of(text),
+        image=curve_of(image),
+        entity=curve_of(recognition),
+        unnamed=curve_of(unnamed),
         evidence={kind: results.evidence for kind, results in trials.items()},
     )
 
@@ -276,14 +276,6 @@ def _results(state: State, labels: ImageLabels, around: Surroundings, queries: S
     return _rows(parts)
 
 
-def fit_recognition(
-    state: State, labels: ImageLabels, around: Surroundings, draw: np.random.Generator
-) -> tuple[Curve | None, Curve | None]:
-    """Fit `entity` and `unnamed` of an `Ending`."""
-    recognition, unnamed = recognition_results(state, labels, around, draw)
-    return _curve(recognition), _curve(unnamed)
-
-
 def recognition_results(
     state: State, labels: ImageLabels, around: Surroundings, draw: np.random.Generator
 ) -> tuple[TrialResults, TrialResults]:
@@ -338,7 +330,8 @@ def _rows(parts: Sequence[tuple[Doubles, Doubles, Doubles]]) -> TrialResults:
     return TrialResults(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _curve(rows: TrialResults) -> Curve | None:
+def curve_of(rows: TrialResults) -> Curve | None:
+    """Fit a curve to results of trials; `None` where they are too few."""
     if min(rows.evidence) < MINIMUM:
         return None
     weighted = rows.weight > 0
