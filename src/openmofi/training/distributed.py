@@ -14,11 +14,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, Shard
 from torch.nn.parallel import DistributedDataParallel
 
+from openmofi.extensions import own_part
 from openmofi.objectives.collectives import max_over_ranks
+from openmofi.training.recipe import RunSettings
 
 _TIMEOUT = timedelta(minutes=30)
 _PATIENCE = timedelta(days=7)
@@ -137,31 +139,21 @@ def training_process(threads: int, *, tf32: bool = False) -> Iterator[Ranks]:
             dist.destroy_process_group()
 
 
-def spread(model: nn.Module, ranks: Ranks, *, fsdp: bool) -> nn.Module:
+def spread(model: nn.Module, ranks: Ranks, run: RunSettings) -> nn.Module:
     """The towers over the ranks: replicated (DDP), or sharded block by block (FSDP2). Gradients are averaged.
 
     With FSDP2 the module itself is changed and returned; its parameters become DTensors.
+
+    Raises:
+        UsageError: they are to be sharded over the ranks of a node, and nodes differ.
     """
     if ranks.mesh is None or not any(parameter.requires_grad for parameter in model.parameters()):
         return model
-    if fsdp:
-        for block in blocks_of(model):
-            fully_shard(block, mesh=ranks.mesh)
-        fully_shard(model, mesh=ranks.mesh)
-        return model
+    if run.fsdp:
+        sharded: nn.Module = own_part("adapters", "shard")(model, ranks, run)
+        return sharded
     devices = [ranks.device.index] if ranks.device.type == "cuda" else None
     return DistributedDataParallel(model, device_ids=devices)
-
-
-def blocks_of(model: nn.Module) -> list[nn.Module]:
-    """Children of every module list or sequence of equal blocks: transformer layers, convolutional stages."""
-    blocks: list[nn.Module] = []
-    for module in model.modules():
-        children = list(module.children()) if isinstance(module, nn.ModuleList | nn.Sequential) else []
-        if len(children) > 1 and len({type(child) for child in children}) == 1 and list(children[0].parameters()):
-            inside = {id(inner) for outer in blocks for inner in outer.modules()}
-            blocks += [child for child in children if id(child) not in inside]
-    return blocks
 
 
 def without_sync(model: nn.Module) -> AbstractContextManager[Any]:

@@ -260,7 +260,7 @@ def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, new: Trainin
     share = recipe.model.start_share
     start = start_weights(model) if share else {}
     frozen = frozen_print(model)
-    towers = spread(model, ranks, fsdp=recipe.run.fsdp)
+    towers = spread(model, ranks, recipe.run)
     terms = build_terms(recipe, data.class_counts, ranks.device, data.sources.teachers)
     if vectors is not None and "margin_softmax" in terms:
         cast("MarginSoftmax", terms["margin_softmax"].objective).start_at(vectors)
