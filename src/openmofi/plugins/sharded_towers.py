@@ -20,8 +20,8 @@ from openmofi.objectives.collectives import max_over_ranks
 from openmofi.training.distributed import Ranks
 from openmofi.training.recipe import RunSettings
 
-# With autocast alone, ranks would exchange float32 weights, and autograd would keep each block's bf16 copies until the
-# backward pass, which leaves half of the whole model on every rank. Blocks that are gathered in bf16 need no copies. What
+# With autocast alone, ranks would exchange float32 weights, and autograd would keep the bf16 copies of each block until
+# the backward pass: half of the whole model on every rank. Blocks that are gathered in bf16 need no copies. What
 # autocast computes in float32 stays so: normalisations and scales, which are small, and what is outside of blocks, such
 # as positions, on which the precision of a transformer's residual stream depends. Inputs are not cast, for the same
 # reason. So products see the numbers that they see with DDP.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -150,26 +150,21 @@ def spread(model: nn.Module, ranks: Ranks, run: RunSettings) -> nn.Module:
     if ranks.mesh is None or not any(parameter.requires_grad for parameter in model.parameters()):
         return model
     if run.fsdp:
-        sharded: nn.Module = own_part("adapters", "shard")(model, ranks, run)
-        return sharded
+        return cast("nn.Module", own_part("adapters", "shard")(model, ranks, run))
     devices = [ranks.device.index] if ranks.device.type == "cuda" else None
     return DistributedDataParallel(model, device_ids=devices)
 
 
-def without_sync(model: nn.Module) -> AbstractContextManager[Any]:
-    """Gradients of this backward pass stay on their rank, to be averaged with a later one's."""
-    if isinstance(model, DistributedDataParallel):
-        return model.no_sync()
-    return _fsdp_without_sync(model) if isinstance(model, FSDPModule) else nullcontext()
+def averaging(model: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
+    """Whether gradients of this backward pass are averaged over the ranks, with those that stayed on their rank before.
 
-
-@contextmanager
-def _fsdp_without_sync(model: FSDPModule) -> Iterator[None]:
-    model.set_requires_gradient_sync(False)
-    try:
-        yield
-    finally:
-        model.set_requires_gradient_sync(True)
+    Args:
+        model: see `spread`.
+        last: whether it is the last of a step's passes.
+    """
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(last)
+    return model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext()
 
 
 def bare(model: nn.Module) -> nn.Module:

@@ -95,13 +95,9 @@ def test_towers_that_need_all_patches_are_refused(spec):
 
 
 def test_the_plan_follows():
-    recipe = changed(
-        Recipe(), {"model.image.spec": "timm:test_vit", "model.image.size": 160, "data.batch_size": 64}
-    )
+    recipe = changed(Recipe(), {"model.image.spec": "timm:test_vit", "model.image.size": 160, "data.batch_size": 64})
     inputs = inputs_of(recipe.model)
-    whole, half = (
-        measured_towers(changed(recipe, {"model.image.patch_dropout": rate}), inputs) for rate in (0.0, 0.5)
-    )
+    whole, half = (measured_towers(changed(recipe, {"model.image.patch_dropout": rate}), inputs) for rate in (0.0, 0.5))
     assert half.forward < 0.65 * whole.forward
     assert half.peak(64) < 0.75 * whole.peak(64)
     assert half.parameters == whole.parameters

@@ -328,7 +328,7 @@ class RunSettings(Settings):
         seed: of initialisation, order, augmentation, dropout and sampled classes.
         accumulate: micro-batches that a batch is cut into; representations are cached, so that contrastive losses
             still see the whole batch (GradCache, arXiv 2101.06983). 0: as many as the memory of the GPUs needs by
-            an estimate (`--plan`), one on CPUs; a resumed run keeps its number.
+            an estimate (`--plan`), one on CPUs; a resumed run keeps its number, or takes more where it needs more.
         precision: `fp32` or `bf16` (autocast of the towers; losses are fp32, their products of matrices TF32 on CUDA).
         compile: `torch.compile` the towers.
         channels_last: memory format of images.
