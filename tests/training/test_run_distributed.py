@@ -174,7 +174,7 @@ def test_nodes_with_other_numbers_of_ranks_go_on_with_the_same_bits(folder, make
     on_ranks(folder, make, 4, "chain:nodes-chain:hsdp:2", local=2)
     on_ranks(folder, make, 3, "chain:nodes-chain:fsdp:4")
     on_ranks(folder, make, 2, "chain:nodes-chain:hsdp:6", local=1)
-    on_ranks(folder, make, 4, "chain:nodes-chain:hsdp:0", local=2)
+    on_ranks(folder, make, 4, "chain:nodes-chain:hsdp:0", local=4)
     assert steps_of(out) == [2, 3, 4, 6, 8]
     for step in (2, 4, 6):
         assert same(stored(out, step), stored(out, step, "loaded")), step

@@ -160,6 +160,8 @@ def test_weights_that_are_gathered_in_bf16_leave_no_copies():
     for part, spared in (("parameters", towers.halved), ("activations", towers.copied), ("gradients", 0)):
         assert plans[0].memory[part] - plans[1].memory[part] == spared
     assert measured_towers(SMALL, inputs).copied == 0
+    again = changed(recipe, {"model.image.gradient_checkpointing": True, "model.text.gradient_checkpointing": True})
+    assert measured_towers(again, inputs).copied == 0
 
 
 def test_nodes_are_multiplied_by_their_gpus():

@@ -161,6 +161,9 @@ def measured_towers(recipe: Recipe, inputs: ModelInputs) -> Towers:
     whole = sum(value.nbytes for value in weights)
     blocks = sorted(sum(value.nbytes for value in block.parameters()) for block in blocks_of(model))
     cast = sorted(_cast(block) for block in blocks_of(model)) if bf16 else []
+    sides = ((model.image, recipe.model.image), (model.text, recipe.model.text)) if bf16 else ()
+    # Of blocks that are computed again, autocast keeps none.
+    kept = [block for tower, side in sides if tower and not side.gradient_checkpointing for block in blocks_of(tower)]
     return Towers(
         whole,
         sum(value.nbytes for value in trained),
@@ -173,7 +176,7 @@ def measured_towers(recipe: Recipe, inputs: ModelInputs) -> Towers:
         sum(value.numel() for value in weights),
         sum(value.numel() for value in trained),
         sum(cast[-2:]),
-        sum(cast),
+        sum(map(_cast, kept)),
     )
 
 
