@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from small_runs import InterruptAt, Maker, poisoned, trained
 import openmofi.training.loop as loop_module
 from openmofi.errors import OpenMofiError
 from openmofi.training.checkpoint import Checkpoints
-from openmofi.training.recipe import EvaluateSettings, Lora
+from openmofi.training.recipe import EvaluateSettings, ImageModel, Lora
 
 ADAPTED = {"lora": {"lora": Lora(2), "freeze_steps": 1}, "frozen_first": {"freeze_steps": 2}}
 """Case → what its image tower has, beside the objective `exact`."""
@@ -56,8 +57,32 @@ def skip(folder: Path, make: Maker, world: int) -> None:
                 (folder / f"stopped-{fsdp}-{world}-{dist.get_rank()}.txt").write_text(error.message)
 
 
-def chained(make: Maker, fsdp: bool):
-    return make("multi_sampled", run={"steps": 8, "fsdp": fsdp, "keep": 9})
+def chained(make: Maker, fsdp: bool, over: str = "all"):
+    return make("multi_sampled", run={"steps": 8, "fsdp": fsdp, "shard_over": over, "keep": 9})
+
+
+SPREAD = {"ddp": {}, "fsdp": {"fsdp": True}, "hsdp": {"fsdp": True, "shard_over": "node"}}
+"""How the towers of `hybrid_recipe` are spread."""
+
+
+def hybrid_recipe(make: Maker, kind: str, precision: str, spread: str):
+    """Of `CASES`, in micro-batches of one row on four ranks where the objective is `contrastive`."""
+    objectives, image = ("exact", ADAPTED[kind]) if kind in ADAPTED else (kind, {})
+    run = {"steps": 4, "precision": precision, "accumulate": 3 if kind == "contrastive" else 1}
+    # Another order of the same sum is another rounding to bf16 in the next step, which a high rate makes large.
+    optimizer = {"lr": 3e-4} if precision == "bf16" else {}
+    return make(objectives, image=image, optimizer=optimizer, run=run | SPREAD[spread])
+
+
+def hybrid(folder: Path, make: Maker, world: int) -> None:
+    """Every case sharded over the ranks of a node; some in bf16, spread in each way."""
+    for kind in CASES:
+        trained(hybrid_recipe(make, kind, "fp32", "hsdp"), folder / f"hybrid-{kind}-fp32-hsdp")
+    for spread in SPREAD:
+        trained(hybrid_recipe(make, "contrastive", "bf16", spread), folder / f"hybrid-contrastive-bf16-{spread}")
+        resnet = hybrid_recipe(make, "exact", "bf16", spread)
+        resnet = replace(resnet, model=replace(resnet.model, image=ImageModel("timm:test_resnet", size=32)))
+        trained(resnet, folder / f"hybrid-resnet-bf16-{spread}")
 
 
 def go_on(out: Path, recipe, stop: int | None) -> None:
@@ -155,13 +180,15 @@ def main(folder: Path, make: Maker, rank: int, world: int, task: str) -> None:
     if task.startswith("chain"):
         # chain:NAME:FSDP:STOP
         _, name, fsdp, stop = task.split(":")
-        go_on(folder / name, chained(make, fsdp == "fsdp"), int(stop) or None)
+        over = "node" if fsdp == "hsdp" else "all"
+        go_on(folder / name, chained(make, fsdp != "ddp", over), int(stop) or None)
     else:
         for part in task.split("+"):
             {
                 "compare": compare,
                 "skip": skip,
                 "buffers": buffers,
+                "hybrid": hybrid,
                 "evaluate": evaluate,
                 "labels": labels,
                 "patient": patient,

@@ -292,17 +292,37 @@ def test_a_batch_is_not_cut_on_cpus_where_the_run_chooses(make, tmp_path):
     assert read_manifest(tmp_path / "chosen").settings == read_manifest(tmp_path / "one").settings
 
 
-def test_a_resumed_run_keeps_its_number_of_micro_batches(make, tmp_path, monkeypatch):
-    """Where it stopped, two fit; where it is resumed, another GPU would choose four."""
-    counts, part, out = iter((2, 4)), run_module.own_part, tmp_path / "run"
+def test_a_resumed_run_keeps_its_number_of_micro_batches_or_takes_more(make, tmp_path, monkeypatch):
+    """Where it starts, two fit; then it is resumed where the whole batch fits, and where four parts do."""
+    counts, part, out, used = iter((2, 1, 4, 4)), run_module.own_part, tmp_path / "run", []
     monkeypatch.setattr(run_module, "own_part", lambda *of: (lambda *_: next(counts)) if of[1] == "cut" else part(*of))
-    with pytest.raises(KeyboardInterrupt):
-        trained(make(run={"accumulate": 0}), out, watcher=InterruptAt(2))
+    true, watcher = loop_module.forward_backward, Told()
+    monkeypatch.setattr(
+        loop_module, "forward_backward", lambda *a, count, **more: used.append(count) or true(*a, count=count, **more)
+    )
+    recipe = make(run={"accumulate": 0})
+    for stop in (2, 4):
+        with pytest.raises(KeyboardInterrupt):
+            trained(recipe, out, resume=stop == 4, watcher=InterruptAt(stop))
+    trained(recipe, out, resume=True, watcher=watcher)
+    assert used == [2, 2, 2, 2, 4, 4]
+    assert [line for line in watcher.lines if "accumulate" in line] == ["run.accumulate = 4, by the memory of cpu"]
+    # The folder stays that of the run as it began, which the whole batch ends as, too.
     assert read_manifest(out).settings["run.accumulate"] == 2
-    trained(make(run={"accumulate": 0}), out, resume=True)
-    assert read_manifest(out).settings["run.accumulate"] == 2
-    trained(make(run={"accumulate": 0}), out, restart=True)
+    trained(make(), tmp_path / "whole")
+    assert losses(out) == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
+    trained(recipe, out, restart=True)
     assert read_manifest(out).settings["run.accumulate"] == 4
+
+
+class Told(Unwatched):
+    """Keeps what a run says."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, message):
+        self.lines.append(message)
 
 
 def test_recorded_steps_change_nothing_and_name_operations(make, tmp_path):

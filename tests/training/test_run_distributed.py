@@ -18,20 +18,31 @@ from openmofi.training.log import read_log
 from terminal import PATIENCE
 
 from ..dataset.conftest import make_world
-from .rank_process import CASES, case_recipe, chained, evaluated_recipe, go_on, labels_recipe, resumed_recipe
+from .rank_process import (
+    CASES,
+    SPREAD,
+    case_recipe,
+    chained,
+    evaluated_recipe,
+    go_on,
+    hybrid_recipe,
+    labels_recipe,
+    resumed_recipe,
+)
 from .small_runs import losses, poisoned, same, stored, trained
 
 pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("rank_process.py")
 
 
-def started(folder, make, world, task):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+def started(folder, make, world, task, local=None):
+    """The processes of a task's ranks; `local` of them are said to share a node."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | ({"LOCAL_WORLD_SIZE": f"{local}"} if local else {})
     return [Fork(SCRIPT, folder, make.dataset, make.clip, rank, world, task, env=environment) for rank in range(world)]
 
 
-def on_ranks(folder, make, world, task):
-    done = [child.finish() for child in started(folder, make, world, task)]
+def on_ranks(folder, make, world, task, local=None):
+    done = [child.finish() for child in started(folder, make, world, task, local)]
     assert [one.returncode for one in done] == [0] * world, "".join(one.stderr for one in done)
 
 
@@ -119,6 +130,56 @@ def test_batch_statistics_are_the_same_after_a_resume(ranks):
     whole, parts = ranks / "buffers-whole", ranks / "buffers-parts"
     assert losses(whole) == losses(parts)
     assert same(stored(whole, 4), stored(parts, 4))
+
+
+@pytest.fixture(scope="module")
+def nodes(folder, make):
+    """Two nodes of two ranks each, as far as the run knows."""
+    on_ranks(folder, make, 4, "hybrid", local=2)
+    return folder
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_two_nodes_of_two_ranks_learn_what_one_process_learns(nodes, make, tmp_path, kind):
+    trained(hybrid_recipe(make, kind, "fp32", "ddp"), tmp_path)
+    many = nodes / f"hybrid-{kind}-fp32-hsdp"
+    expected, found = stored(tmp_path, 4), stored(many, 4)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(
+            found[name], value, rtol=1e-5, atol=1e-5, msg=name, equal_nan=name.endswith(".recent")
+        )
+    # Gradient norms count what both nodes hold once.
+    for one, other in zip(read_log(tmp_path), read_log(many), strict=True):
+        for name in one.keys() - {"images_per_s", "data_wait", "memory_mib"}:
+            assert other[name] == pytest.approx(one[name], rel=1e-4, abs=1e-5), name
+
+
+@pytest.mark.parametrize("kind", ["contrastive", "resnet"])
+def test_what_is_gathered_in_bf16_learns_what_replicas_learn(nodes, kind):
+    replicated, sharded, hybrid = (nodes / f"hybrid-{kind}-bf16-{spread}" for spread in SPREAD)
+    for many in (sharded, hybrid):
+        assert losses(many) == pytest.approx(losses(replicated), rel=1e-3)
+        for one, other in zip(read_log(replicated), read_log(many), strict=True):
+            assert other["grad_norm/towers"] == pytest.approx(one["grad_norm/towers"], rel=1e-2)
+        # What is stored and updated is float32, and is no copy of bf16.
+        weights = {name: value for name, value in stored(many, 4).items() if name.startswith("model.")}
+        floats = [value for value in weights.values() if value.is_floating_point()]
+        assert {value.dtype for value in floats} == {torch.float32}
+        assert not any(torch.equal(value, value.bfloat16().float()) for value in floats if value.ndim > 1)
+
+
+def test_nodes_with_other_numbers_of_ranks_go_on_with_the_same_bits(folder, make):
+    out = folder / "nodes-chain"
+    on_ranks(folder, make, 4, "chain:nodes-chain:hsdp:2", local=2)
+    on_ranks(folder, make, 3, "chain:nodes-chain:fsdp:4")
+    on_ranks(folder, make, 2, "chain:nodes-chain:hsdp:6", local=1)
+    on_ranks(folder, make, 4, "chain:nodes-chain:hsdp:0", local=4)
+    assert steps_of(out) == [2, 3, 4, 6, 8]
+    for step in (2, 4, 6):
+        assert same(stored(out, step), stored(out, step, "loaded")), step
+    trained(chained(make, False), folder / "nodes-alone")
+    assert losses(out) == pytest.approx(losses(folder / "nodes-alone"), rel=1e-5)
 
 
 @pytest.mark.parametrize("wrapped", ["ddp", "fsdp"])

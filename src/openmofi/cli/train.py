@@ -39,7 +39,8 @@ def train(
         bool, typer.Option("--plan", help="Estimate memory and hours on GPUs, without any, and train nothing.")
     ] = False,
     gpu: Annotated[str, typer.Option("--gpu", metavar="NAME", help="Kind of GPU, for --plan.")] = "a100-80gb",
-    gpus: Annotated[int, typer.Option("--gpus", min=1, help="Number of GPUs, for --plan.")] = 8,
+    gpus: Annotated[int, typer.Option("--gpus", min=1, help="Number of GPUs of a node, for --plan.")] = 8,
+    nodes: Annotated[int, typer.Option("--nodes", min=1, help="Number of nodes, for --plan.")] = 1,
     classes: Annotated[
         int | None,
         typer.Option(
@@ -66,7 +67,7 @@ def train(
         recipe, overrides, RECIPES, load_recipe, show=show, list_recipes=list_recipes, as_json=as_json
     )
     if plan:
-        own_part("planners", "plan")(load_recipe(name, overrides), gpu, gpus, classes, as_json)
+        own_part("planners", "plan")(load_recipe(name, overrides), gpu, gpus, nodes, classes, as_json)
         return
     recipes.check_start(resume=resume, restart=restart)
     # torchrun starts this command once a rank; the first one speaks for all.

@@ -8,17 +8,19 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, Shard
 from torch.nn.parallel import DistributedDataParallel
 
+from openmofi.extensions import own_part
 from openmofi.objectives.collectives import max_over_ranks
+from openmofi.training.recipe import RunSettings
 
 _TIMEOUT = timedelta(minutes=30)
 _PATIENCE = timedelta(days=7)
@@ -137,47 +139,32 @@ def training_process(threads: int, *, tf32: bool = False) -> Iterator[Ranks]:
             dist.destroy_process_group()
 
 
-def spread(model: nn.Module, ranks: Ranks, *, fsdp: bool) -> nn.Module:
+def spread(model: nn.Module, ranks: Ranks, run: RunSettings) -> nn.Module:
     """The towers over the ranks: replicated (DDP), or sharded block by block (FSDP2). Gradients are averaged.
 
     With FSDP2 the module itself is changed and returned; its parameters become DTensors.
+
+    Raises:
+        UsageError: they are to be sharded over the ranks of a node, and nodes differ.
     """
     if ranks.mesh is None or not any(parameter.requires_grad for parameter in model.parameters()):
         return model
-    if fsdp:
-        for block in blocks_of(model):
-            fully_shard(block, mesh=ranks.mesh)
-        fully_shard(model, mesh=ranks.mesh)
-        return model
+    if run.fsdp:
+        return cast("nn.Module", own_part("adapters", "shard")(model, ranks, run))
     devices = [ranks.device.index] if ranks.device.type == "cuda" else None
     return DistributedDataParallel(model, device_ids=devices)
 
 
-def blocks_of(model: nn.Module) -> list[nn.Module]:
-    """Children of every module list or sequence of equal blocks: transformer layers, convolutional stages."""
-    blocks: list[nn.Module] = []
-    for module in model.modules():
-        children = list(module.children()) if isinstance(module, nn.ModuleList | nn.Sequential) else []
-        if len(children) > 1 and len({type(child) for child in children}) == 1 and list(children[0].parameters()):
-            inside = {id(inner) for outer in blocks for inner in outer.modules()}
-            blocks += [child for child in children if id(child) not in inside]
-    return blocks
+def averaging(model: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
+    """Whether gradients of this backward pass are averaged over the ranks, with those that stayed on their rank before.
 
-
-def without_sync(model: nn.Module) -> AbstractContextManager[Any]:
-    """Gradients of this backward pass stay on their rank, to be averaged with a later one's."""
-    if isinstance(model, DistributedDataParallel):
-        return model.no_sync()
-    return _fsdp_without_sync(model) if isinstance(model, FSDPModule) else nullcontext()
-
-
-@contextmanager
-def _fsdp_without_sync(model: FSDPModule) -> Iterator[None]:
-    model.set_requires_gradient_sync(False)
-    try:
-        yield
-    finally:
-        model.set_requires_gradient_sync(True)
+    Args:
+        model: see `spread`.
+        last: whether it is the last of a step's passes.
+    """
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(last)
+    return model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext()
 
 
 def bare(model: nn.Module) -> nn.Module:

@@ -242,20 +242,22 @@ def sharded_optimizer(trained: Sequence[Trained], settings: OptimizerSettings, *
 def gradient_norm(optimizer: Optimizer, ranks: Ranks) -> Tensor:
     """Norm of all gradients of an optimiser's parameters together, the same on every rank.
 
-    Sharded parts are summed over the ranks; replicated ones count once.
+    Sharded parts are summed over the ranks; replicated ones, also those of each node, count once.
     """
     replicated: list[Tensor] = []
-    sharded: list[Tensor] = []
+    sharded: dict[int, list[Tensor]] = {1: []}
     for item in optimizer.trained:
         if (gradient := item.parameter.grad) is None:
             continue
         if gradient.is_sparse and not gradient.is_coalesced():
             # Two losses over the same classes: a row that both touch stands there twice, and what counts is the sum.
             gradient = item.parameter.grad = gradient.coalesce()
-        kind = sharded if item.rows or isinstance(gradient, DTensor) else replicated
+        copies = math.prod(gradient.device_mesh.shape[:-1]) if isinstance(gradient, DTensor) else 1
+        kind = sharded.setdefault(copies, []) if item.rows or isinstance(gradient, DTensor) else replicated
         kind.append(_local(gradient).float())
-    squares = [get_total_norm(kind).to(ranks.device).square() for kind in (replicated, sharded)]
-    return (squares[0] + sum_over_ranks(squares[1])).sqrt()
+    once = get_total_norm(replicated).to(ranks.device).square()
+    parts = [get_total_norm(kind).to(ranks.device).square() / copies for copies, kind in sharded.items()]
+    return (once + sum_over_ranks(torch.stack(parts).sum())).sqrt()
 
 
 def clip_gradients(optimizer: Optimizer, norm: Tensor) -> None:

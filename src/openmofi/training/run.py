@@ -127,15 +127,17 @@ def train(
             own_part("planners", "fit")(recipe, inputs, ranks.device, ranks.world)
         data = _opened(recipe, inputs, out, ranks, progress or Quiet())
         recipe = recipe.over(data.trained)
+        begun = recipe
         if not recipe.run.accumulate:
-            begun = {} if restart or not (out / MANIFEST).exists() else read_manifest(out, KIND).settings
-            cut = partial(own_part("planners", "cut"), recipe, inputs, ranks.device, ranks.world, data.classes)
-            count = begun.get("run.accumulate") or cut()
-            recipe = changed(recipe, ranks.from_first({"run.accumulate": count}))
-            if ranks.first and not begun:
+            settings = {} if restart or not (out / MANIFEST).exists() else read_manifest(out, KIND).settings
+            cut = own_part("planners", "cut")(recipe, inputs, ranks.device, ranks.world, data.classes)
+            before = settings.get("run.accumulate", 0)
+            found = ranks.from_first({"before": before or cut, "now": max(before, cut)})
+            begun, recipe = (changed(recipe, {"run.accumulate": number}) for number in found.values())
+            if ranks.first and recipe.run.accumulate != before:
                 watcher.say(f"run.accumulate = {recipe.run.accumulate}, by the memory of {ranks.device}")
         checkpoints = Checkpoints(out / "checkpoints", keep=recipe.run.keep, best=recipe.run.best)
-        with _claimed(recipe, out, data, ranks, restart=restart) as manifest:
+        with _claimed(begun, out, data, ranks, restart=restart) as manifest:
             if manifest.finished:
                 return dict(manifest.counts)
             started_on = None if checkpoints.latest(resume=resume) else data
@@ -260,7 +262,7 @@ def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, new: Trainin
     share = recipe.model.start_share
     start = start_weights(model) if share else {}
     frozen = frozen_print(model)
-    towers = spread(model, ranks, fsdp=recipe.run.fsdp)
+    towers = spread(model, ranks, recipe.run)
     terms = build_terms(recipe, data.class_counts, ranks.device, data.sources.teachers)
     if vectors is not None and "margin_softmax" in terms:
         cast("MarginSoftmax", terms["margin_softmax"].objective).start_at(vectors)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +18,7 @@ from openmofi.objectives.contrastive import Contrastive
 from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.protocol import Batch, Embeddings, Objective, ObjectiveResult
 from openmofi.training.data.loader import Teachers
-from openmofi.training.distributed import Ranks, bare, without_sync
+from openmofi.training.distributed import Ranks, averaging, bare
 from openmofi.training.model import Ema, parameter_groups
 from openmofi.training.model.adaptation import FrozenFirst, frozen_names
 from openmofi.training.model.towers import DualEncoder
@@ -160,7 +159,7 @@ def _push_back(
     for number, part in enumerate(parts):
         pieces = {name: gradient[number * size : (number + 1) * size] for name, gradient in gradients.items()}
         torch.manual_seed(seed + number)
-        with nullcontext() if number == len(parts) - 1 else without_sync(model):
+        with averaging(model, last=number == len(parts) - 1):
             _backward(forward(part), pieces)
 
 

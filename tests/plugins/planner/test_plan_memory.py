@@ -21,6 +21,7 @@ from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.plugins.planner import fake_passes, plan_memory
 from openmofi.plugins.planner.fake_passes import LiveMemory, Towers, measured_towers, passes
 from openmofi.plugins.planner.plan_memory import GPUS, planned, require_fit
+from openmofi.plugins.sharded_towers import blocks_of, is_small
 from openmofi.training.model import build_model, inputs_of
 from openmofi.training.recipe import Recipe
 from openmofi.training.recipe.rules import RECIPES, load_recipe
@@ -117,6 +118,57 @@ def test_what_a_rank_holds_of_the_towers():
     assert [alone[name] for name in names] == [GIB, GIB, 2 * GIB, GIB]
     assert [replicated[name] for name in names] == [GIB, 2 * GIB, 2 * GIB, GIB]
     assert [sharded[name] for name in names] == [GIB // 4, GIB // 4, GIB // 4, GIB // 8]
+
+
+def test_a_rank_holds_its_node_s_share_where_nodes_are_replicas():
+    recipe = changed(Recipe(), {"data.batch_size": 4096, "run.fsdp": True, "optimizer.ema": 0.99})
+    held = {
+        (over, nodes): planned(
+            changed(recipe, {"run.shard_over": over}), TOWERS, GPUS["h100"], gpus=16, classes=1, nodes=nodes
+        ).memory
+        for over, nodes in (("all", 2), ("node", 2), ("node", 4), ("node", 16))
+    }
+    assert held["all", 2]["optimizer"] == 2 * GIB // 16
+    assert held["node", 2]["optimizer"] == 2 * GIB // 8
+    assert held["node", 4] == planned(recipe, TOWERS, GPUS["h100"], gpus=4, classes=1).memory | {
+        name: held["node", 4][name] for name in ("batch", "activations")
+    }
+    # A node of one GPU has whole replicas.
+    assert held["node", 16]["parameters"] == GIB
+    assert held["node", 2]["activations"] == held["all", 2]["activations"]
+
+
+def test_weights_that_are_gathered_in_bf16_leave_no_copies():
+    recipe = changed(SMALL, {"run.precision": "bf16"})
+    inputs = inputs_of(recipe.model)
+    model, batch = build_model(recipe.model, inputs, seed=0), fake_passes._batch(recipe, inputs, 2)
+    before = passes(model, batch, bf16=True)[0]
+    towers = measured_towers(recipe, inputs)
+    for block in blocks_of(model):
+        for module in block.modules():
+            if not is_small(module):
+                for parameter in module.parameters(recurse=False):
+                    parameter.grad, parameter.data = None, parameter.data.bfloat16()
+    saved = before - passes(model, batch, bf16=True)[0]
+    assert saved > 0
+    assert saved == pytest.approx(towers.copied, rel=0.01)
+    assert 0 < towers.halved < towers.copied <= towers.weights // 2
+    plans = [
+        planned(changed(recipe, {"run.precision": precision, "run.fsdp": True}), found, GPUS["h100"], gpus=8, classes=1)
+        for precision, found in (("fp32", replace(towers, halved=0, copied=0)), ("bf16", towers))
+    ]
+    for part, spared in (("parameters", towers.halved), ("activations", towers.copied), ("gradients", 0)):
+        assert plans[0].memory[part] - plans[1].memory[part] == spared
+    assert measured_towers(SMALL, inputs).copied == 0
+    again = changed(recipe, {"model.image.gradient_checkpointing": True, "model.text.gradient_checkpointing": True})
+    assert measured_towers(again, inputs).copied == 0
+
+
+def test_nodes_are_multiplied_by_their_gpus():
+    arguments = ("train", "entity_head", "--plan", "--classes", "1000", "--json", "--gpus", "2")
+    one, two = (json.loads(in_process(*arguments, *more).stdout) for more in ((), ("--nodes", "2")))
+    assert (one["gpus"], two["gpus"]) == (2, 4)
+    assert two["micro_batch"] == one["micro_batch"] // 2
 
 
 def test_what_does_not_fit_says_what_does_and_is_refused(monkeypatch):

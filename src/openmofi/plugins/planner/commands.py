@@ -16,12 +16,13 @@ from openmofi.training.recipe import Recipe
 from openmofi.training.recipe.rules import require_length
 
 
-def print_plan(recipe: Recipe, name: str, gpus: int, classes: int | None, as_json: bool) -> None:
+def print_plan(recipe: Recipe, name: str, gpus: int, nodes: int, classes: int | None, as_json: bool) -> None:
     """Print what each GPU would hold, and how long the run would take.
 
     Args:
         recipe: see `Recipe`.
-        name, gpus: kind (see `GPUS`) and number of GPUs.
+        name, gpus: kind (see `GPUS`) and number of GPUs of a node.
+        nodes: number of nodes.
         classes: of the class head; those of the recipe's dataset, or `CLASSES`, where not given.
         as_json: print the plan as JSON.
 
@@ -39,7 +40,8 @@ def print_plan(recipe: Recipe, name: str, gpus: int, classes: int | None, as_jso
         pairs, known = int(read_footers(dataset)[0][-1]), len(dataset.vocabulary)
         pairs = min(pairs, recipe.data.limit or pairs)
     towers = measured_towers(recipe, inputs_of(recipe.model))
-    found = planned(recipe, towers, GPUS[name], gpus=gpus, classes=classes or known, pairs=pairs)
+    counts = {"classes": classes or known, "pairs": pairs, "nodes": nodes}
+    found = planned(recipe, towers, GPUS[name], gpus=gpus * nodes, **counts)
     if as_json:
         print_json(
             {"plan": found.verdict, "hint": found.hint, "left": found.left, "utilisation": UTILISATION, **asdict(found)}
@@ -55,7 +57,7 @@ def print_plan(recipe: Recipe, name: str, gpus: int, classes: int | None, as_jso
     typer.echo(
         f"{heads}{(found.flops + found.loss_flops) / 1e12:,.1f} TFLOP a step on each GPU, "
         f"{found.hours:,.1f} hours at {UTILISATION:.0%} of its peak (assumed); "
-        f"{found.host * gpus / 2**30:.1f} GiB of shared memory for the loaders of all ranks"
+        f"{found.host * gpus / 2**30:.1f} GiB of shared memory for the loaders of a node"
     )
     typer.echo(
         f"Estimated, as without torch.compile, which keeps less; {RESERVE >> 30} GiB are assumed for CUDA and NCCL."

@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_backward_flop_count, sdpa_flop_count
 
 from openmofi.objectives.protocol import Batch
+from openmofi.plugins.sharded_towers import blocks_of, is_small
 from openmofi.quiet import quiet_logging
-from openmofi.training.distributed import blocks_of
 from openmofi.training.model import build_model
 from openmofi.training.model.towers import DualEncoder, ModelInputs, Projected, Tower
 from openmofi.training.recipe import Recipe
@@ -110,12 +110,14 @@ class Towers:
 
     Attributes:
         weights, trained, gathered: bytes of all parameters, of those that are trained, and of those that are whole at
-            once on a rank under FSDP2.
+            once on a rank under FSDP2, in float32.
         row: bytes of what the towers read of a row.
         peaks: rows of a micro-batch → most bytes alive in its passes; two points, between which it is no more than
             the straight line: the greatest of several linear functions is convex.
         forward, both: FLOPs of a row's forward pass, and of both passes: of one row more in a micro-batch.
         parameters, trained_parameters: how many numbers `weights` and `trained` are.
+        halved, copied: bytes of `gathered` that FSDP2 spares with bf16, and of the blocks' weights in bf16, which
+            autocast keeps until the backward pass and FSDP2 does not; 0 in float32.
     """
 
     weights: int
@@ -127,6 +129,8 @@ class Towers:
     both: int
     parameters: int = 0
     trained_parameters: int = 0
+    halved: int = 0
+    copied: int = 0
 
     def peak(self, rows: int) -> int:
         """Most bytes alive in the passes of so many rows."""
@@ -155,16 +159,24 @@ def measured_towers(recipe: Recipe, inputs: ModelInputs) -> Towers:
         low, high = (passes(model, batch, bf16=bf16)[1] for batch in (few, many))
     weights, trained = list(model.parameters()), [value for value in model.parameters() if value.requires_grad]
     whole = sum(value.nbytes for value in weights)
+    blocks = sorted(sum(value.nbytes for value in block.parameters()) for block in blocks_of(model))
+    cast = sorted(_cast(block) for block in blocks_of(model)) if bf16 else []
+    sides = ((model.image, recipe.model.image), (model.text, recipe.model.text)) if bf16 else ()
+    # Of blocks that are computed again, autocast keeps none.
+    kept = [block for tower, side in sides if tower and not side.gradient_checkpointing for block in blocks_of(tower)]
     return Towers(
         whole,
         sum(value.nbytes for value in trained),
-        _gathered(model, whole),
+        # Two blocks, one of which comes ahead, and what is outside of blocks.
+        sum(blocks[-2:]) + whole - sum(blocks),
         sum(values.nbytes for values in few.values()) // _FEW,
         ((_FEW, low), (rows, high)),
         forward,
         both,
         sum(value.numel() for value in weights),
         sum(value.numel() for value in trained),
+        sum(cast[-2:]),
+        sum(map(_cast, kept)),
     )
 
 
@@ -212,7 +224,7 @@ def _batch(recipe: Recipe, inputs: ModelInputs, rows: int) -> Batch:
     return batch
 
 
-def _gathered(model: DualEncoder, whole: int) -> int:
-    """Bytes of whole parameters at once: two blocks, one of which comes ahead, and what is outside of blocks."""
-    blocks = sorted(sum(value.nbytes for value in block.parameters()) for block in blocks_of(model))
-    return sum(blocks[-2:]) + whole - sum(blocks)
+def _cast(block: nn.Module) -> int:
+    """Bytes in bf16 of the weights that FSDP2 gathers so."""
+    weights = (value for module in block.modules() if not is_small(module) for value in module.parameters(False))
+    return sum(2 * value.numel() for value in weights)

@@ -13,6 +13,7 @@ from openmofi.config import changed
 from openmofi.errors import UsageError
 from openmofi.objectives.margin_softmax import sample_size
 from openmofi.plugins.planner.fake_passes import Towers, measured_towers
+from openmofi.plugins.sharded_towers import ranks_of_node
 from openmofi.training.model.towers import ModelInputs
 from openmofi.training.recipe import Recipe
 
@@ -118,8 +119,10 @@ class MemoryPlan:
         return f"Add {settings}." if settings else "No number of micro-batches makes it fit: take a smaller model."
 
 
-def planned(recipe: Recipe, towers: Towers, gpu: Gpu, *, gpus: int, classes: int, pairs: int = PAIRS) -> MemoryPlan:
-    """Estimate a run's memory and hours on each GPU of a node, and what makes it fit.
+def planned(
+    recipe: Recipe, towers: Towers, gpu: Gpu, *, gpus: int, classes: int, pairs: int = PAIRS, nodes: int = 1
+) -> MemoryPlan:
+    """Estimate a run's memory and hours on each GPU, and what makes it fit.
 
     Args:
         recipe: see `Recipe`; where its `run.accumulate` is 0, the least number that fits is taken.
@@ -127,6 +130,7 @@ def planned(recipe: Recipe, towers: Towers, gpu: Gpu, *, gpus: int, classes: int
         gpu, gpus: kind and number of GPUs.
         classes: of the class head.
         pairs: that are trained on; they decide the steps where the recipe counts epochs.
+        nodes: that the GPUs are in, as many in each.
 
     Raises:
         UsageError: the batch cannot be shared by the ranks and micro-batches.
@@ -138,12 +142,12 @@ def planned(recipe: Recipe, towers: Towers, gpu: Gpu, *, gpus: int, classes: int
             "Set data.batch_size to a multiple of run.accumulate times the number of GPUs.",
         )
     chooses, recipe = not recipe.run.accumulate, changed(recipe.over(pairs), {"run.accumulate": count})
-    found = _estimate(recipe, towers, gpu, gpus, classes)
+    found = _estimate(recipe, towers, gpu, gpus, classes, nodes)
     rows = size // gpus
     for change in ({}, {"run.fsdp": True}) if found.left < 0 else ():
         for number in (each for each in range(count, rows + 1, count) if rows % each == 0):
             changes = {**change, "run.accumulate": number}
-            other = _estimate(changed(recipe, changes), towers, gpu, gpus, classes)
+            other = _estimate(changed(recipe, changes), towers, gpu, gpus, classes, nodes)
             if other.left >= 0:
                 return other if chooses and not change else replace(found, fix=changes)
     return found
@@ -158,7 +162,8 @@ def cut_for(recipe: Recipe, inputs: ModelInputs, device: torch.device, gpus: int
     if device.type != "cuda":
         return 1
     try:
-        found = planned(recipe, measured_towers(recipe, inputs), _gpu_of(device), gpus=gpus, classes=classes)
+        towers = measured_towers(recipe, inputs)
+        found = planned(recipe, towers, _gpu_of(device), gpus=gpus, classes=classes, nodes=_nodes(gpus))
     except RuntimeError as error:
         raise UsageError(
             f"The memory that {recipe.name} needs cannot be estimated: {error}", "Set run.accumulate to a number."
@@ -171,6 +176,10 @@ def cut_for(recipe: Recipe, inputs: ModelInputs, device: torch.device, gpus: int
 def require_fit_on(recipe: Recipe, inputs: ModelInputs, device: torch.device, gpus: int) -> None:
     """Refuse a run that cannot fit into `gpus` CUDA devices like this one, see `require_fit`."""
     require_fit(recipe, inputs, _gpu_of(device), gpus=gpus)
+
+
+def _nodes(ranks: int) -> int:
+    return ranks // (ranks_of_node() or ranks)
 
 
 def _gpu_of(device: torch.device) -> Gpu:
@@ -193,20 +202,21 @@ def require_fit(recipe: Recipe, inputs: ModelInputs, gpu: Gpu, *, gpus: int) -> 
     except RuntimeError:
         # What PyTorch raises where a shape depends on values.
         return
-    found = planned(recipe, towers, gpu, gpus=gpus, classes=1)
+    found = planned(recipe, towers, gpu, gpus=gpus, classes=1, nodes=_nodes(gpus))
     compiled = found.memory["activations"] // 2 if recipe.run.compile else 0
     spared = RESERVE + found.memory["gradients"] + compiled
     if found.left + spared < 0:
         raise UsageError(found.verdict, found.hint)
 
 
-def _estimate(recipe: Recipe, towers: Towers, gpu: Gpu, gpus: int, classes: int) -> MemoryPlan:
+def _estimate(recipe: Recipe, towers: Towers, gpu: Gpu, gpus: int, classes: int, nodes: int) -> MemoryPlan:
     rows, count = recipe.data.batch_size // gpus, recipe.run.accumulate
+    shards = (gpus // nodes if recipe.run.shard_over == "node" else gpus) if recipe.run.fsdp else 1
     head, head_flops = _of_head(recipe, gpus, classes)
     pairs, pair_flops = _of_pairs(recipe, rows)
-    memory = _of_towers(recipe, towers, gpus) | {
+    memory = _of_towers(recipe, towers, gpus, shards) | {
         "batch": rows * towers.row,
-        "activations": towers.peak(rows // count),
+        "activations": towers.peak(rows // count) - (towers.copied if shards > 1 else 0),
         "class_head": head,
         "other_losses": pairs,
         "reserve": RESERVE,
@@ -236,23 +246,22 @@ def _estimate(recipe: Recipe, towers: Towers, gpu: Gpu, gpus: int, classes: int)
     )
 
 
-def _of_towers(recipe: Recipe, towers: Towers, gpus: int) -> dict[str, int]:
+def _of_towers(recipe: Recipe, towers: Towers, gpus: int, shards: int) -> dict[str, int]:
     """Parameters, gradients, AdamW's moments and averages; with FSDP2 a rank's share, and the blocks in use."""
-    trained, sharded = towers.trained, recipe.run.fsdp and gpus > 1
-    share, gathered = (gpus, towers.gathered) if sharded else (1, 0)
-    gradients = trained
-    if sharded:
-        # Micro-batches but the last leave whole gradients on every rank.
-        gradients = trained // gpus + (trained if recipe.run.accumulate > 1 else gathered)
+    trained = gradients = towers.trained
+    gathered = towers.gathered if shards > 1 else 0
+    if shards > 1:
+        # Micro-batches but the last leave whole gradients on every rank. They are reduced in float32.
+        gradients = trained // shards + (trained if recipe.run.accumulate > 1 else gathered)
     elif gpus > 1:
         # DDP's buckets are copies.
         gradients = 2 * trained
     # What training starts from is kept whole.
-    averages = bool(recipe.optimizer.ema) * trained // share + bool(recipe.model.start_share) * trained
+    averages = bool(recipe.optimizer.ema) * trained // shards + bool(recipe.model.start_share) * trained
     return {
-        "parameters": towers.weights // share + gathered,
+        "parameters": towers.weights // shards + gathered - (towers.halved if shards > 1 else 0),
         "gradients": gradients,
-        "optimizer": 2 * trained // share,
+        "optimizer": 2 * trained // shards,
         "averages": averages,
     }
 

@@ -330,6 +330,8 @@ def _tower(
             _checkpoint_gradients(trunk.module, setting)
     if side.lora.rank:
         own_part("adapters", "low_rank").adapt(tower, side.lora, seeds[0], f"{setting}.lora.targets")
+    if isinstance(side, ImageModel) and side.patch_dropout:
+        own_part("adapters", "patch_dropout")(tower.trunk, side.patch_dropout, side.spec)
     if not side.freeze_steps:
         freeze(tower, side.freeze, f"{setting}.freeze")
     return tower

@@ -76,6 +76,8 @@ class ImageModel(Settings):
         layer_decay: learning rate of a block as a factor of the next one's; 1 is off.
         gradient_checkpointing: recompute activations in the backward pass.
         drop_path: stochastic depth (timm only).
+        patch_dropout: share of an image's patches that a training step leaves out (FLIP, arXiv 2212.00794); of vision
+            transformers of timm and open_clip.
     """
 
     spec: Annotated[
@@ -98,6 +100,7 @@ class ImageModel(Settings):
     layer_decay: PositiveFraction = 1.0
     gradient_checkpointing: bool = False
     drop_path: ProperFraction = 0.0
+    patch_dropout: ProperFraction = 0.0
 
 
 @dataclass(frozen=True)
@@ -325,11 +328,12 @@ class RunSettings(Settings):
         seed: of initialisation, order, augmentation, dropout and sampled classes.
         accumulate: micro-batches that a batch is cut into; representations are cached, so that contrastive losses
             still see the whole batch (GradCache, arXiv 2101.06983). 0: as many as the memory of the GPUs needs by
-            an estimate (`--plan`), one on CPUs; a resumed run keeps its number.
+            an estimate (`--plan`), one on CPUs; a resumed run keeps its number, or takes more where it needs more.
         precision: `fp32` or `bf16` (autocast of the towers; losses are fp32, their products of matrices TF32 on CUDA).
         compile: `torch.compile` the towers.
         channels_last: memory format of images.
-        fsdp: shard the towers (FSDP2); replicated otherwise.
+        fsdp: shard the towers (FSDP2), whose blocks are gathered in bf16 where `precision` is; replicated otherwise.
+        shard_over: what they are sharded over: `all` ranks, or those of a `node`, with a replica on each node (HSDP).
         log_every: steps between lines of the log.
         checkpoint_every: steps between checkpoints; the last step always has one.
         keep: last checkpoints kept; the best one is kept besides.
@@ -356,6 +360,7 @@ class RunSettings(Settings):
     compile: Annotated[bool, FREE] = False
     channels_last: bool = True
     fsdp: Annotated[bool, FREE] = False
+    shard_over: Annotated[Literal["all", "node"], FREE] = "all"
     log_every: Annotated[PositiveInt, FREE] = 50
     checkpoint_every: Annotated[PositiveInt, FREE] = 1000
     keep: Annotated[PositiveInt, FREE] = 3
