@@ -55,11 +55,11 @@ def image_bytes(connection: Connection, image: int) -> bytes:
     except OSError as error:
         raise OpenMofiError(
             f"{where} cannot be read: {error.strerror}.",
-            "Put it back, or bring the index up to date with openmofi index add.",
+            "Put it back, or bring the index up to date with the command that built it.",
         ) from error
     if data is None or content_digits(data) != content:
         raise OpenMofiError(
-            f"{where} has changed since it was indexed.", "Bring the index up to date with openmofi index add."
+            f"{where} has changed since it was indexed.", "Bring the index up to date with the command that built it."
         )
     return data
 
