@@ -245,7 +245,7 @@ class Index:
             OpenMofiError: the index has no such image.
         """
         if not (records := self.images([image])):
-            raise OpenMofiError(f"The index {address_of(self.path)} has no image {image}.", "It may have been removed.")
+            raise OpenMofiError(f"The index has no image {image}.", "It may have been removed.")
         return records[0]
 
     def images(self, ids: Sequence[int]) -> list[ImageRecord]:

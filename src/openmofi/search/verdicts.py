@@ -22,7 +22,7 @@ from openmofi.review.verdicts import AGENT, KIND, Stratum, Verdicts, probability
 from openmofi.review.verdicts import Verdict as CountedVerdict
 from openmofi.search.records import EntityRecord, ImageRecord, Verdict, VerdictValue
 from openmofi.search.store.connection import Connection, Place
-from openmofi.search.store.database import address_of, column_of, connect, meta, now, set_meta, snapshot, transaction
+from openmofi.search.store.database import column_of, connect, meta, now, set_meta, snapshot, transaction
 from openmofi.search.store.reading import entity_records, image_records
 
 _RANGE = " ".join(
@@ -189,9 +189,7 @@ def _labels_folder(connection: Connection, labels: str) -> str:
     meant = next((path for path in paths if path == labels or Path(path).absolute() == Path(labels).absolute()), None)
     if meant is None:
         built = ", ".join(paths) or "images without labels"
-        raise UsageError(
-            f"{address_of(connection.place)} was not built of the labels {labels}.", f"It was built of {built}."
-        )
+        raise UsageError(f"The index was not built of the labels {labels}.", f"It was built of {built}.")
     return meant
 
 
