@@ -132,7 +132,7 @@ def test_what_suits_how_many():
     assert [faiss_cache.factory_for(count, 256) for count in (0, 49_999, 50_000, 1_000_000, 9_000_000)] == [
         "",
         "",
-        "IVF894,RaBitQfs",
+        "IVF200,RaBitQfs",
         "IVF4000,RaBitQfs",
         "IVF12000,RaBitQfs",
     ]

@@ -59,15 +59,17 @@ def build_index(
         OpenMofiError: an input cannot be read; `out` has another encoder, or another process writes it.
     """
     from openmofi.search import Index, build
+    from openmofi.search.incoming import sources_of
 
     check_placement(device, precision)
     read = changed(settings or ReadSettings(), changes)
+    paths = [str(each) for each in ([images] if isinstance(images, str | Path) else images)]
+    if stored := in_object_store(out):
+        sources_of(paths, read)  # says what is missing before encoder and store are asked
     opened = encoder_of(encoder, device, precision)
     with shown_progress(progress) as console:
-        paths = [str(each) for each in ([images] if isinstance(images, str | Path) else images)]
         base = kb_of(kb, console) if kb else None
         given = (paths, opened.fingerprint, base.fingerprint if base else "", entities, template, dtype, read)
-        stored = in_object_store(out)
         with own_part("snapshots", "build")(str(out), given, console) if stored else nullcontext(out) as folder:
             index_changes = build(
                 paths,

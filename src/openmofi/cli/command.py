@@ -75,15 +75,16 @@ def input_path(text: str) -> Path:
 
 
 def index_place(text: str) -> Any:
-    """The parser of options that name an index: as `input_path`, or the address of one in PostgreSQL.
+    """The parser of options that name an index: as `input_path`, or the address of one in PostgreSQL or in a store.
 
     Raises:
         UsageError: as `input_path`, or the address cannot be understood.
     """
     from openmofi.search.store.connection import is_server, place_of
-    from openmofi.storage.addresses import is_remote
+    from openmofi.storage.addresses import in_object_store, is_remote
 
-    return place_of(text) if is_server(text) or is_remote(text) else input_path(text)
+    other = is_server(text) or (is_remote(text) and not in_object_store(text))
+    return place_of(text) if other else input_place(text)
 
 
 def new_index_place(text: str) -> Any:

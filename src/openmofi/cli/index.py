@@ -50,7 +50,7 @@ def build(call: Call, out: Any, as_json: Json = False) -> None:
     """Build an index, or go on with one: images that have not changed are not embedded again."""
     index = call(progress=not as_json)
     _print_changes(index.changes, out, as_json)
-    _say_uncalibrated(index)
+    _say_uncalibrated(index, out)
 
 
 @command(app)
@@ -64,7 +64,7 @@ def add(index: IndexPlace, images: _Inputs, kb: _Kb = None, device: Device = "au
     with shown_progress(not as_json) as progress:
         changes = opened.add(images, kb=kb_of(kb, progress) if kb else None, progress=progress)
     _print_changes(changes, index, as_json)
-    _say_uncalibrated(opened)
+    _say_uncalibrated(opened, index)
 
 
 @command(app)
@@ -142,6 +142,7 @@ def verdicts(
         raise UsageError("Verdicts are written or taken in.", "Give -o FILE.parquet, or --from FILE.parquet.")
     from openmofi.schema import VERDICTS
     from openmofi.search import Index
+    from openmofi.search.store.connection import place_of
     from openmofi.search.store.database import OtherVersion
     from openmofi.search.verdicts import kept_verdicts
     from openmofi.storage import read_parquet, write_table
@@ -158,7 +159,7 @@ def verdicts(
     try:
         table = Index.open(index).verdict_table(labels)
     except OtherVersion:
-        table = kept_verdicts(index)
+        table = kept_verdicts(place_of(index))
     write_table(out, table)
     counted = table.num_rows - table["stratum"].null_count
     if as_json:
@@ -175,14 +176,14 @@ def _print_changes(changes: Changes, index: Any, as_json: bool) -> None:
     from openmofi.pairs.problems import PROBLEMS_FILE, REASONS
 
     print_facts({name: _fact_text(value) for name, value in {"index": str(index), **asdict(changes)}.items() if value})
-    if set(changes.statuses) & set(REASONS) and Path(index, PROBLEMS_FILE).is_file():
+    if set(changes.statuses) & set(REASONS) and Path(str(index), PROBLEMS_FILE).is_file():
         typer.echo(f"images that could not be used, and why: {index}/{PROBLEMS_FILE}")
 
 
-def _say_uncalibrated(index: Index) -> None:
+def _say_uncalibrated(index: Index, address: Any) -> None:
     """On standard error, so that JSON is by itself on standard output."""
     if sentence := index.info().uncalibrated:
-        typer.echo(visible(f"{sentence} openmofi index info {index.path} says what to do."), err=True)
+        typer.echo(visible(f"{sentence} openmofi index info {address} says what to do."), err=True)
 
 
 def _fact_text(value: object) -> str:

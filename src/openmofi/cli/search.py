@@ -136,9 +136,8 @@ def _print(results: Results, query: Query) -> None:
         image = hit.image
         labels = ", ".join(f"{label.name} {label.probability:.2f}" for label in image.labels[:3] if label.accepted)
         text = re.sub(r"\s+", " ", image.text)
-        name = f"{image.path or f'{image.shard}/{image.key}'}" + (
-            f" (+{len(hit.duplicates)} near-duplicates)" if hit.duplicates else ""
-        )
+        folded = f" (+{len(hit.duplicates)} near-duplicates)" if hit.duplicates else ""
+        name = f"{image.path or f'{image.shard}/{image.key}'}{folded}"
         rows.append(
             (
                 str(hit.rank),

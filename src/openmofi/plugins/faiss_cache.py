@@ -124,7 +124,8 @@ _SHARES = (0.5, 0.1, 0.02)
 _FILTERED_QUERIES = 200
 """Of each kind, that measure it."""
 _EFFORTS = (
-    *(16, 24, 32, 48, 64, 96),
+    *range(16, 64, 8),
+    *range(64, 128, 16),
     *range(128, 256, 32),
     *range(256, 512, 64),
     *(512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096, 8192),
@@ -132,11 +133,13 @@ _EFFORTS = (
 """Cells that a query looks into: values that are tried, as far as there are so many."""
 _GROWN = 1.25
 """Times as many vectors as when it was made, from which on it is made again: cells are of what there was."""
-_TIMES, _COMPARED, _COMPARED_OF_MANY, _MANY = 5, 170, 270, 200_000
+_TIMES, _COMPARED, _COMPARED_OF_MANY, _MANY = 6, 130, 270, 200_000
 """How many times what is asked for is compared by the vectors themselves, since bits say little, and how many at least:
 more from so many vectors on, where the nearest lie closer together.
 """
 _UNKNOWN = Effort(0, 0.0, 0, 0)
+_CELL = 250
+"""Vectors of a cell, at least."""
 _TRAINED = 40
 """Vectors a cell by which cells are found (FAISS asks for 39 at least)."""
 _ROWS = 65_536
@@ -238,8 +241,10 @@ def factory_for(count: int, dim: int) -> str:
     """Return FAISS's factory string for so many vectors; `""` where FAISS is not worth it."""
     if count < FROM:
         return ""
-    # Cells by 4 √n, as FAISS's guidelines have it.
-    return f"IVF{int(4 * np.sqrt(count))},{'RaBitQfs' if dim >= _BITS_FROM else 'SQ8'}"
+    # Cells by 4 √n, as FAISS's guidelines have it, but none so small that a query's table for it costs more than its
+    # vectors.
+    cells = int(min(4 * np.sqrt(count), count / _CELL))
+    return f"IVF{cells},{'RaBitQfs' if dim >= _BITS_FROM else 'SQ8'}"
 
 
 def vector_index(folder: Path, segments: Sequence[Segment], exact: Exact) -> VectorIndex:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from threading import Lock, local
 from typing import Any, Literal, cast
 
@@ -39,7 +40,7 @@ from openmofi.search.records import (
     Verdict,
 )
 from openmofi.search.store.connection import Connection, Place, place_of
-from openmofi.search.store.database import column_of, connect, last_commit, meta, require_encoder, snapshot
+from openmofi.search.store.database import address_of, column_of, connect, last_commit, meta, require_encoder, snapshot
 from openmofi.search.store.reading import (
     ENTITIES_BY_IMAGES,
     ENTITY_IMAGES,
@@ -48,6 +49,7 @@ from openmofi.search.store.reading import (
     image_records,
     thumbnail_of,
 )
+from openmofi.search.store.sqlite import keep_copy
 from openmofi.search.upkeep import compact, remove, verify
 from openmofi.search.verdicts import add_verdicts, table_of, take_in_verdicts, undo_verdicts, verdicts_of
 from openmofi.storage.foreign import guarded
@@ -88,6 +90,8 @@ class Index:
             OpenMofiError: there is no index, it is damaged, or an opened encoder is not the index's.
         """
         index = cls(place_of(path), encoder, device)
+        if isinstance(index.path, Path):
+            keep_copy(index.path, index)
         connection = index.connection
         if encoder is not None and not isinstance(encoder, str):
             require_encoder(index.path, meta(connection), as_encoder(encoder))
@@ -116,7 +120,7 @@ class Index:
                 values = meta(self.connection)
                 if self._given is None:
                     # Others may have built it: what it names is opened from this machine alone.
-                    with guarded(f"The index {self.path}"):
+                    with guarded(f"The index {address_of(self.path)}"):
                         encoder = open_encoder(values["encoder"], device=self._device)
                 elif isinstance(self._given, str):
                     encoder = open_encoder(self._given, device=self._device)
@@ -241,7 +245,7 @@ class Index:
             OpenMofiError: the index has no such image.
         """
         if not (records := self.images([image])):
-            raise OpenMofiError(f"The index {self.path} has no image {image}.", "It may have been removed.")
+            raise OpenMofiError(f"The index has no image {image}.", "It may have been removed.")
         return records[0]
 
     def images(self, ids: Sequence[int]) -> list[ImageRecord]:

@@ -189,7 +189,7 @@ def _labels_folder(connection: Connection, labels: str) -> str:
     meant = next((path for path in paths if path == labels or Path(path).absolute() == Path(labels).absolute()), None)
     if meant is None:
         built = ", ".join(paths) or "images without labels"
-        raise UsageError(f"{connection.place} was not built of the labels {labels}.", f"It was built of {built}.")
+        raise UsageError(f"The index was not built of the labels {labels}.", f"It was built of {built}.")
     return meant
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -20,9 +22,19 @@ from openmofi.plugins.sharing.indexes import publish_index, published_at
 from openmofi.search import Index, Query, build
 from openmofi.search.records import Verdict
 from openmofi.search.store.sqlite import COPY_OF
+from openmofi.storage import write_table
 from terminal import in_process, sentence
 
 ADDRESS = "s3://data/index"
+SERVER = """
+import sys
+from openmofi.search import Index
+index = Index.open(sys.argv[1])
+print("open", flush=True)
+sys.stdin.readline()
+print(Index(index.path).info().images, len(index.images(range(99))), flush=True)
+sys.stdin.readline()
+"""
 
 
 @pytest.fixture
@@ -85,9 +97,33 @@ def test_a_copy_can_only_be_read(images, bucket, tmp_path):
     ):
         with pytest.raises(OpenMofiError, match="s3://data/index is read from a copy, which cannot be changed"):
             change()
-    with pytest.raises(OpenMofiError, match="cannot be written"):
+    with pytest.raises(OpenMofiError, match="s3://data/index is read from a copy, which cannot be changed") as refused:
         index.add_verdict(Verdict("images", "red-0", "c:red", "n"))
+    assert str(index.path) in refused.value.hint, "a damaged one is removed"
     assert len(index.verdict_table()) == 0
+
+
+def test_people_read_the_address_and_not_the_folder_of_the_copy(images, bucket, tmp_path):
+    index = built(images, tmp_path)
+    assert index.info().path == ADDRESS
+    with pytest.raises(OpenMofiError, match=r"^The index has no image 4711\. It may"):
+        index.image(4711)
+    colours = ColourEncoder()
+    colours.fingerprint = "colours-2"
+    with pytest.raises(OpenMofiError, match=f"^{ADDRESS} was built with the encoder"):
+        Index.open(ADDRESS, as_encoder(colours))
+    write_table(tmp_path / "v.parquet", index.verdict_table())
+    for command in (["info"], ["verify"], ["add", images], ["compact"], ["verdicts", "--from", tmp_path / "v.parquet"]):
+        done = in_process("index", command[0], ADDRESS, *command[1:])
+        said = done.stdout + done.stderr.partition("remove it:")[0]
+        assert str(tmp_path / "home") not in said, command
+
+
+def test_inputs_are_looked_at_before_the_store_is_asked(bucket, tmp_path):
+    bucket.requests.clear()
+    missing = in_process("index", "build", tmp_path / "none", "--encoder", "tiny", "-o", ADDRESS)
+    assert "none" in sentence(missing, 2)
+    assert not bucket.requests
 
 
 def test_after_an_error_the_next_build_goes_on_and_the_store_has_what_it_had(images, bucket, tmp_path):
@@ -255,3 +291,25 @@ def test_a_bucket_of_the_hub_is_one_repository(monkeypatch):
     for address in ("hf://datasets/me/index/x", "s3://data/index"):
         snapshots._fetch(address, Path("none/there"), False, Quiet())
     assert seen == ["hf://datasets/me/index/", "s3://data/"]
+
+
+def test_a_copy_that_is_open_stays(images, bucket, tmp_path, monkeypatch):
+    monkeypatch.setattr(snapshots, "_KEPT", 1)
+    built(images, tmp_path)
+    (first,) = kept(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER, ADDRESS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout.readline() == "open\n"
+        for number in range(2):
+            drop(images, f"red-{number}")
+            built(images, tmp_path)
+        assert first in kept(tmp_path)
+        assert len(kept(tmp_path)) == 2
+        server.stdin.write("\n")
+        server.stdin.flush()
+        assert server.stdout.readline() == "30 30\n"
+        server.stdin.close()
+    drop(images, "red-2")
+    assert built(images, tmp_path).info().images == 27
+    assert len(kept(tmp_path)) == 1

@@ -1,7 +1,8 @@
 """An index whose address is in a store: read from a copy on this machine, and built on this machine, then published.
 
 SQLite wants a local disk, and vectors are mapped from one. A copy is named by its address and content, so that a newer
-state is another copy; the ten that were opened last are kept in the user's cache (`$OPENMOFI_HOME/indexes`).
+state is another copy; the ten that were opened last, and those that are open, are kept in the user's cache
+(`$OPENMOFI_HOME/indexes`).
 
 A folder there is made and renamed under a lock of its address: one for copies, and one that is held as long as one is
 built. What is removed is renamed first, so that a folder that is marked as a copy is whole.
@@ -9,6 +10,7 @@ built. What is removed is renamed first, so that a folder that is marked as a co
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import shutil
@@ -137,8 +139,12 @@ def _remove(folder: Path) -> None:
 
 
 def _close(folder: Path, address: str) -> None:
-    """Mark a folder as a copy, which is only read, and remove those of other copies that were opened longest ago."""
+    """Mark a folder as a copy, which is only read, and remove those of other copies that were opened longest ago, but
+    none that is open.
+    """
     write_text(folder / COPY_OF, address)
     copies = [path / COPY_OF for path in folder.parent.iterdir() if (path / COPY_OF).exists()]
     for old in sorted(copies, key=lambda mark: mark.stat().st_mtime)[:-_KEPT]:
-        _remove(old.parent)
+        with suppress(OSError), old.open("rb") as mark:  # another process removes it too, or has it open
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(old.parent)

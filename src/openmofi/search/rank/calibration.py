@@ -157,7 +157,7 @@ class Ending:
         raw = json.loads(stored)
         if raw.pop("version", None) != _VERSION:
             return None
-        return as_type(raw, cls, "The calibration of the index", "Bring the index up to date with openmofi index add.")
+        return as_type(raw, cls, "The calibration of the index", _UP_TO_DATE)
 
 
 def design_of(features: Doubles, mean: Doubles, deviation: Doubles) -> Doubles:
@@ -218,7 +218,8 @@ _ASKED = {
     "recognition": "recognition",
     "unnamed": "recognition of what no label names",
 }
-_MORE_LABELS = "Take in more labels: openmofi index add INDEX LABELS."
+_UP_TO_DATE = "Bring the index up to date with the command that built it."
+_MORE_LABELS = "Take in more labels: openmofi index build LABELS --encoder SPEC -o INDEX goes on with it."
 _BY_LABELS = "Images that the label job judged for an entity have the probability that it gave, others none."
 
 
@@ -254,7 +255,7 @@ def uncalibrated(calibration: Mapping[str, KindCalibration], query: Query, judge
 def _calibration(kind: str, ending: Ending | None, texts: bool) -> KindCalibration:
     if ending is None:
         why = "This version of openmofi has not calibrated the index yet."
-        return KindCalibration("none", why=why, hint="Bring it up to date with openmofi index add.")
+        return KindCalibration("none", why=why, hint=_UP_TO_DATE)
     curve: Curve | None = getattr(ending, _CURVES[kind])
     right, wrong = ending.evidence.get(kind, (None, None))
     if curve:

@@ -18,7 +18,7 @@ from openmofi.extensions import own_part
 from openmofi.search.rank.calibration import Ending, Surroundings, calibration_of
 from openmofi.search.records import IndexInfo, KindCalibration
 from openmofi.search.store.connection import Connection, Segment, VectorIndex, Vectors
-from openmofi.search.store.database import column_of, last_commit, meta, snapshot
+from openmofi.search.store.database import address_of, column_of, last_commit, meta, snapshot
 from openmofi.search.store.vectors import Exact, damaged, entity_segment, segments_of
 
 
@@ -183,7 +183,7 @@ class State:
         effort = self.vectors.effort
         alive = int(self.alive.sum())
         return IndexInfo(
-            str(connection.place),
+            address_of(connection.place),
             sum(statuses.values()),
             statuses,
             alive,

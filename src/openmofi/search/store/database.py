@@ -43,6 +43,11 @@ def connect(address: Place, *, any_version: bool = False) -> Connection:
     return connection
 
 
+def address_of(address: Place) -> str:
+    """Return the address of an index for people: of a copy that of what was copied."""
+    return (isinstance(address, Path) and sqlite.copied_from(address)) or str(address)
+
+
 @contextmanager
 def only_writer(address: Place, new: Mapping[str, str] | None = None) -> Generator[Connection]:
     """A connection, while this is the only process that adds, removes or compacts; verdicts are written beside it.
@@ -72,7 +77,7 @@ def _require_version(connection: Connection) -> None:
     if version != VERSION:
         connection.close()
         raise OtherVersion(
-            f"{connection.place} has index version {version or 'unknown'}, not {VERSION}.",
+            f"{address_of(connection.place)} has index version {version or 'unknown'}, not {VERSION}.",
             "Keep its verdicts: openmofi index verdicts INDEX -o verdicts.parquet. Then build it again elsewhere, and "
             "take them in: openmofi index verdicts NEW --from verdicts.parquet.",
         )
@@ -122,7 +127,7 @@ def require_encoder(address: Place, values: dict[str, str], encoder: Encoder) ->
     """
     if encoder.fingerprint != values["fingerprint"]:
         raise OpenMofiError(
-            f"{address} was built with the encoder {values['encoder']!r} (fingerprint "
+            f"{address_of(address)} was built with the encoder {values['encoder']!r} (fingerprint "
             f"{values['fingerprint']}), not with {encoder.spec!r} ({encoder.fingerprint}): their "
             "vectors cannot be compared.",
             "Use that encoder, or build another index.",

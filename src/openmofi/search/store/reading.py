@@ -55,11 +55,11 @@ def image_bytes(connection: Connection, image: int) -> bytes:
     except OSError as error:
         raise OpenMofiError(
             f"{where} cannot be read: {error.strerror}.",
-            "Put it back, or bring the index up to date with openmofi index add.",
+            "Put it back, or bring the index up to date with the command that built it.",
         ) from error
     if data is None or content_digits(data) != content:
         raise OpenMofiError(
-            f"{where} has changed since it was indexed.", "Bring the index up to date with openmofi index add."
+            f"{where} has changed since it was indexed.", "Bring the index up to date with the command that built it."
         )
     return data
 
@@ -111,9 +111,8 @@ def image_records(connection: Connection, ids: Sequence[int]) -> dict[int, Image
     )
     records = {}
     for image, source, shard, key, file, *seen, columns in rows:
-        path = os.fsdecode(file) if file else ""
-        values = image, source, shard, key, path, *seen, _decoded(columns), tuple(labels[image])
-        records[image] = ImageRecord(*values)
+        place = (source, shard, key, os.fsdecode(file or b""))
+        records[image] = ImageRecord(image, *place, *seen, _decoded(columns), tuple(labels[image]))
     return records
 
 
@@ -122,10 +121,9 @@ def _decoded(columns: str) -> dict[str, Any]:
     long.
     """
     try:
-        decoded: dict[str, Any] = msgspec.json.decode(columns)
+        return msgspec.json.decode(columns, type=dict[str, Any])
     except msgspec.DecodeError:
-        decoded = json.loads(columns)
-    return decoded
+        return dict(json.loads(columns))
 
 
 def entity_records(connection: Connection, ids: Sequence[str]) -> dict[str, EntityRecord]:

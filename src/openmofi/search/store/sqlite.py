@@ -1,9 +1,11 @@
 """The SQLite database of an index in a folder. In WAL mode readers see the last commit, whoever writes."""
 
+import fcntl
 import os
 import sqlite3
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from openmofi.storage.locks import FolderLock
 
 DATABASE = "index.db"
 COPY_OF = ".copy_of"
-"""File of a folder that is a copy of a published index, and is only read: holds its address."""
+"""File of a folder that is a copy of a published index, and is only read: holds its address; see `keep_copy`."""
 _WAIT = 30.0
 """Seconds to wait for a short transaction of another process, such as a verdict."""
 _PARTS = {"database": "index.db*", "vectors": "vectors/*", "thumbnails": "thumbnails.db*", "cache": "cache/*"}
@@ -35,19 +37,23 @@ class SQLite(sqlite3.Connection):
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         """As SQLite's own; a full disk is an `OpenMofiError`."""
-        try:
-            return super().execute(sql, parameters)
-        except sqlite3.OperationalError as error:
-            _refuse_full(error, self.place)
-            raise
+        return self._done(super().execute, sql, parameters)
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
         """See `execute`."""
+        return self._done(super().executemany, sql, parameters)
+
+    def _done(self, execute: Callable[[str, Any], sqlite3.Cursor], sql: str, parameters: Any) -> sqlite3.Cursor:
         try:
-            return super().executemany(sql, parameters)
+            return execute(sql, parameters)
         except sqlite3.OperationalError as error:
-            _refuse_full(error, self.place)
-            raise
+            # WAL's shared memory takes 32 KB of the disk, also of those who only read.
+            if getattr(error, "sqlite_errorcode", None) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE):
+                raise
+            raise OpenMofiError(
+                f"The disk is full, so that {self.place} can be neither written nor opened.",
+                "Make room and start the command again; what was committed before is kept.",
+            ) from error
 
     @property
     def outdated(self) -> bool:
@@ -60,6 +66,8 @@ class SQLite(sqlite3.Connection):
 
     def begin(self, *, write: bool) -> None:
         """See `Connection.begin`."""
+        if write:
+            _refuse_copy(self.place)
         self.execute("BEGIN IMMEDIATE" if write else "BEGIN")
 
     def roll_back(self) -> None:
@@ -120,15 +128,6 @@ class SQLite(sqlite3.Connection):
         return {part: sum(path.stat().st_size for path in self.place.glob(pattern)) for part, pattern in _PARTS.items()}
 
 
-def _refuse_full(error: sqlite3.OperationalError, folder: Path) -> None:
-    """Say so where the disk is full; WAL's shared memory takes 32 KB of it, also of those who only read."""
-    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE):
-        raise OpenMofiError(
-            f"The disk is full, so that {folder} can be neither written nor opened.",
-            "Make room and start the command again; what was committed before is kept.",
-        ) from error
-
-
 def match_of(words: Sequence[str], operator: str, *, prefix: bool = False) -> str:
     """An FTS5 expression of quoted words; with `prefix` the last one may go on."""
     quoted = [f'"{word}"' for word in words]
@@ -163,6 +162,29 @@ def connect(folder: Path) -> SQLite:
     return connection
 
 
+def keep_copy(folder: Path, owner: object) -> None:
+    """Keep a folder that is a copy from being removed by other processes, as long as its owner lives."""
+    with suppress(OSError):  # it is no copy, or the file system has no locks
+        descriptor = os.open(folder / COPY_OF, os.O_RDONLY)
+        weakref.finalize(owner, os.close, descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def copied_from(folder: Path) -> str:
+    """Return the address that a folder is a copy of; empty for an index of one's own."""
+    mark = folder / COPY_OF
+    return mark.read_text() if mark.exists() else ""
+
+
+def _refuse_copy(folder: Path) -> None:
+    if address := copied_from(folder):
+        raise OpenMofiError(
+            f"{address} is read from a copy, which cannot be changed.",
+            "Build it again with -o ADDRESS, or fetch it (openmofi index fetch), change that, and publish it. A copy "
+            f"that is damaged is fetched again where you remove it: {folder}.",
+        )
+
+
 def open_existing(path: Path) -> SQLite:
     """Connect to a database file that exists, for reading only where its folder cannot be written.
 
@@ -175,7 +197,7 @@ def open_existing(path: Path) -> SQLite:
         sqlite3.DatabaseError: it cannot be read.
     """
     uri = path.absolute().as_uri()
-    if os.access(path.parent, os.W_OK) and not (path.parent / COPY_OF).exists():
+    if os.access(path.parent, os.W_OK) and not copied_from(path.parent):
         return opened(f"{uri}?mode=rw", path.parent)
     try:
         return opened(f"{uri}?mode=ro", path.parent)
@@ -247,11 +269,7 @@ def locked(folder: Path) -> Generator[None]:
     Raises:
         OpenMofiError: another process or thread is.
     """
-    if (folder / COPY_OF).exists():
-        raise OpenMofiError(
-            f"{(folder / COPY_OF).read_text()} is read from a copy, which cannot be changed.",
-            "Build it again with -o ADDRESS, or fetch it (openmofi index fetch), change that, and publish it.",
-        )
+    _refuse_copy(folder)
     lock = FolderLock(folder)
     if not lock.acquire():
         raise OpenMofiError(

@@ -55,7 +55,7 @@ class Exact:
     def rows(self, positions: Ints) -> Array:
         """See `Vectors.rows`."""
         if len(self.parts) == 1:
-            return as_floats(self.parts[0][positions])
+            return as_floats(self.parts[0].take(positions, axis=0))  # faster than by brackets
         ends = np.cumsum([len(part) for part in self.parts])
         part = np.searchsorted(ends, positions, side="right")
         dim = self.parts[0].shape[1] if self.parts else 0

@@ -178,6 +178,33 @@ def test_marks_of_a_session_that_ended_are_not_taken_up_by_another_reviewer(new_
     expect(page.locator(".judge.n")).to_have_count(0)
 
 
+def test_marks_of_a_session_that_ended_are_named_and_can_be_dropped(new_tab, index):
+    tab = new_tab(address_of(Index.open(index.path, colour_encoder()), token=TOKEN))
+    page = tab.open(wait="dialog")
+
+    def sign_in():
+        page.get_by_role("textbox", name="Token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        expect(page.locator("dialog")).to_have_count(0)
+
+    sign_in()
+    page.goto(f"{tab.address}#/review")
+    page.get_by_role("textbox", name="Reviewer").fill("ann")
+    page.goto(f"{tab.address}#/review/grid/c%3Ablue")
+    page.locator(".judge").nth(1).click()
+    wait_until(page, "() => [...document.querySelectorAll('.judge img')].every((each) => each.complete)")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Take the page").click()
+    sign_in()
+    note = page.get_by_role("note").filter(has_text="These marks are of ann")
+    expect(note).to_be_visible()
+    expect(page.locator(".judge.n")).to_have_count(1)
+    note.get_by_role("button", name="Without them").click()
+    expect(page.locator(".judge")).to_have_count(EACH)
+    expect(page.locator(".judge.n")).to_have_count(0)
+    expect(note).to_have_count(0)
+
+
 def test_an_unknown_address(tab, whole):
     page = tab.open("#/nothing/here", "main h2")
     page.get_by_role("link", name="Go to the search").click()

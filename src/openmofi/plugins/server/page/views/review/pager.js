@@ -49,6 +49,7 @@ export function Pager({ entity, name }) {
   const [page, setPage] = useState(null);
   const [values, setValues] = useState({});
   const [others, setOthers] = useState(null);
+  const [resumed, setResumed] = useState(false);
   const [gone, setGone] = useState(new Set());
   const [past, setPast] = useState([]);
   const [error, setError] = useState(null);
@@ -62,6 +63,7 @@ export function Pager({ entity, name }) {
     try {
       setPage(await api.review({ entity, order: "doubt", accepted: true, who: reviewer.value, limit: pageSize() }));
       setValues({});
+      setResumed(false);
       setActive(0);
     } catch (failed) {
       setError(failed);
@@ -73,6 +75,7 @@ export function Pager({ entity, name }) {
     if (before) {
       setPage(before.page);
       setValues(before.values);
+      setResumed(true);
     } else next();
   }, []);
 
@@ -170,6 +173,8 @@ export function Pager({ entity, name }) {
   if (!page) return failure || html`<${Waiting} />`;
   return html`
     ${failure}
+    ${resumed && html`<p class="note" role="note">${t("pager.resumed", { name: reviewer.value || t("reviewer.nameless") })}${" "}
+      <button type="button" class="button small" onClick=${next}>${t("pager.anew")}</button></p>`}
     ${others && html`<p class="note" role="note">${told(others)}</p>`}
     ${page.length === 0 ? html`<${Empty} title=${t("pager.done")}>
         <p>${t("pager.next", { entity: html`<a href=${href(["entity", entity])}>${t("pager.entity")}</a>`,
