@@ -18,6 +18,7 @@ from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError
 from openmofi.labeling.explain import Explained, Explanation
 from openmofi.plugins.audit.commands import print_audit
+from openmofi.plugins.benchmarks.commands import print_comparison
 from openmofi.schema import Mention, Reason
 from studies.world.commands import print_world
 
@@ -151,7 +152,7 @@ FIGURES = {"labels": {"pairs": 1, "precision": 1.0, "precision_interval": None, 
         lambda: tables.print_facts({HOSTILE: HOSTILE}),
         lambda: tables.print_counts(HOSTILE, {HOSTILE: 1}),
         lambda: tables.print_names({HOSTILE: HOSTILE}, False),
-        lambda: tables.print_comparison(HOSTILE, [[HOSTILE] * 2] * 2),
+        lambda: print_comparison(HOSTILE, [[HOSTILE] * 2] * 2),
         lambda: print_audit(
             {
                 "keys_unmatched": 1,

@@ -20,9 +20,9 @@ from openmofi.dataset.passes import Passes
 from openmofi.encoders import as_encoder
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.images import compute_features, shard_source
-from openmofi.features.notes import noted_features
 from openmofi.features.store import FeatureStore
 from openmofi.pairs import Record, write_tar
+from openmofi.plugins.semantic_duplicates import noted_features
 from openmofi.schema import LABELS
 from openmofi.storage import Shard, claim_folder, finish_manifest, read_manifest, write_arrow, write_table
 

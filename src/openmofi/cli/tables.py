@@ -155,9 +155,3 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
     if excluded := result["excluded"]:
         some = ", ".join(f"{key} ({why})" for key, why in list(excluded.items())[:5])
         print(f"excluded: {some}{', …' if len(excluded) > 5 else ''}. {result['rule']}")
-
-
-def print_comparison(title: str, rows: list[list[str]]) -> None:
-    """Print a header and rows of cells, turned: a column an encoder."""
-    head, *encoders = zip(*rows, strict=True)
-    print_table(head, [(row[0].removeprefix(f"{title}/"), *row[1:]) for row in encoders], title=title)

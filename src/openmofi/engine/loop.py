@@ -112,30 +112,6 @@ class StandingWorkers(Workers, Protocol):
         """End all."""
 
 
-class Session:
-    """An engine whose workers are started when there is work for them, and live until `stop`."""
-
-    def __init__(self, workers: StandingWorkers) -> None:
-        self._workers = workers
-
-    def suited(self, job: Job, progress: Progress) -> Engine:
-        """Return itself: it was chosen already."""
-        return self
-
-    def session(self) -> AbstractContextManager[Engine]:
-        """Return itself: the session goes on."""
-        return nullcontext(self)
-
-    def run(
-        self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None
-    ) -> list[dict[str, Any]]:
-        """Do every task, see `Engine.run`."""
-        if not tasks:
-            return []
-        self._workers.begin(factory, len(tasks), progress.say)
-        return run_tasks(self._workers, tasks, progress, set_aside)
-
-
 @dataclass(frozen=True)
 class _Attempt:
     """One try of a task at a worker, and when it began."""
@@ -377,6 +353,22 @@ class LocalEngine:
     ) -> list[dict[str, Any]]:
         """See `Engine.run`."""
         return run_tasks(_ThisProcess(factory), tasks, progress, set_aside)
+
+
+class Session(LocalEngine):
+    """An engine whose workers are started when there is work for them, and live until `stop`."""
+
+    def __init__(self, workers: StandingWorkers) -> None:
+        self._workers = workers
+
+    def run(
+        self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None
+    ) -> list[dict[str, Any]]:
+        """Do every task, see `Engine.run`."""
+        if not tasks:
+            return []
+        self._workers.begin(factory, len(tasks), progress.say)
+        return run_tasks(self._workers, tasks, progress, set_aside)
 
 
 class _ThisProcess:

@@ -41,17 +41,6 @@ def noted_cache(folder: str | Path) -> str:
     return note.cache if note and "\0" not in note.cache else ""
 
 
-def noted_features(folder: str | Path) -> str:
-    """The folder of the features of the label job that `folder` came from (see `FeatureStore.folder`); `""` where it is
-    not noted.
-
-    Raises:
-        OpenMofiError: the note is damaged.
-    """
-    note, cache = read_note(folder), noted_cache(folder)
-    return f"{cache}/features/{note.key}" if note and note.key.isalnum() and cache else ""
-
-
 @dataclass(frozen=True)
 class Note:
     """What a label job notes: where its features lie, by which key, and how pairs were read and embedded."""

@@ -24,7 +24,7 @@ from openmofi.dataset.matching import nearest_features
 from openmofi.dataset.tables import Folder, run_starts
 from openmofi.encoders import Encoder, normalised
 from openmofi.errors import OpenMofiError
-from openmofi.features.notes import noted_features
+from openmofi.features.notes import noted_cache, read_note
 from openmofi.features.store import StoredFeatures
 from openmofi.storage import Shard, exists, read_arrow, write_error
 
@@ -84,6 +84,17 @@ def _gathered(source: Folder, collected: Collected, encoder: Encoder | None, scr
     return (
         np.memmap(path, np.float16, "r").reshape(collected.labels.images, -1) if dims else np.zeros((0, 1), np.float16)
     )
+
+
+def noted_features(folder: str | Path) -> str:
+    """The folder of the features of the label job that `folder` came from (see `FeatureStore.folder`); `""` where it is
+    not noted.
+
+    Raises:
+        OpenMofiError: the note is damaged.
+    """
+    note, cache = read_note(folder), noted_cache(folder)
+    return f"{cache}/features/{note.key}" if note and note.key.isalnum() and cache else ""
 
 
 def _noted(source: Folder, shard: Shard) -> StoredFeatures:

@@ -6,7 +6,7 @@ plots are inline SVG, and the page has no scripts and loads nothing from the net
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,11 +52,6 @@ def markdown_text(value: object) -> str:
     for plain, escaped in _ADDRESSES:
         text = text.replace(plain, escaped)
     return text
-
-
-def table_row(cells: Iterable[object]) -> str:
-    """A row of a table."""
-    return f"| {' | '.join(map(markdown_text, cells))} |"
 
 
 _SHARDS_SHOWN = 3

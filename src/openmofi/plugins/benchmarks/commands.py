@@ -124,11 +124,17 @@ def compare(
     if as_json:
         print_json([protocol.as_dict() for protocol in compared])
     elif style == "table":
-        from openmofi.cli.tables import print_comparison
-
         for protocol in compared:
             print_comparison(protocol.results[0].protocol, comparing.table_rows(protocol))
             for said in comparing.cautions(protocol):
                 typer.echo(said)
     else:
         typer.echo((comparing.markdown if style == "markdown" else comparing.as_csv)(compared), nl=False)
+
+
+def print_comparison(title: str, rows: list[list[str]]) -> None:
+    """Print a header and rows of cells, turned: a column an encoder."""
+    from openmofi.cli.tables import print_table
+
+    head, *encoders = zip(*rows, strict=True)
+    print_table(head, [(row[0].removeprefix(f"{title}/"), *row[1:]) for row in encoders], title=title)

@@ -7,7 +7,7 @@ Seeds, and the tasks of a protocol that is a mean over tasks, are few: their int
 
 import csv
 import io
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from openmofi.bootstrap import paired_bootstrap
 from openmofi.dataset.report.plots import grouped_bars
-from openmofi.dataset.report.report import markdown_text, table_row
+from openmofi.dataset.report.report import markdown_text
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.result import GROUP, ITEM, PART, Result, read_items, read_result
 from openmofi.plugins.benchmarks.by_t import difference_by_t, interval_by_t
@@ -306,7 +306,7 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
             ),
             "",
         ]
-        lines += [table_row(header), "|" + "---|" * len(header), *map(table_row, rows), ""]
+        lines += [_table_row(header), "|" + "---|" * len(header), *map(_table_row, rows), ""]
         lines += [line for said in cautions(comparison) for line in (markdown_text(said), "")]
     return "\n".join(lines)
 
@@ -378,3 +378,7 @@ def figure(comparison: Comparison) -> Markup:
         for name in comparison.metrics
     }
     return grouped_bars(metrics, comparison.names, first.protocol)
+
+
+def _table_row(cells: Iterable[object]) -> str:
+    return f"| {' | '.join(map(markdown_text, cells))} |"

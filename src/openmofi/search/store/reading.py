@@ -111,8 +111,8 @@ def image_records(connection: Connection, ids: Sequence[int]) -> dict[int, Image
     )
     records = {}
     for image, source, shard, key, file, *seen, columns in rows:
-        place = (source, shard, key, os.fsdecode(file or b""))
-        records[image] = ImageRecord(image, *place, *seen, _decoded(columns), tuple(labels[image]))
+        values = (source, shard, key, os.fsdecode(file or b""), *seen, _decoded(columns), tuple(labels[image]))
+        records[image] = ImageRecord(image, *values)
     return records
 
 
