@@ -24,6 +24,15 @@ def test_vectors_alone_are_small():
     assert not is_small(nn.Sequential(nn.LayerNorm(3)))
 
 
+def test_scales_of_channels_are_small_and_modules_with_weights_inside_are_not():
+    scale, block = nn.Module(), nn.Module()
+    scale.gamma = nn.Parameter(torch.ones(3, 1, 1))
+    assert is_small(scale)
+    # As ConvNeXt's blocks, which own a scale beside their layers.
+    block.gamma, block.layer = nn.Parameter(torch.ones(3)), nn.Linear(3, 3)
+    assert not is_small(block)
+
+
 @pytest.mark.parametrize(("world", "local"), [(4, ""), (4, "3"), (3, "2"), (2, "4")])
 def test_ranks_that_are_not_split_into_equal_nodes_are_refused(world, local, monkeypatch):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", local or "0")

@@ -315,6 +315,18 @@ def test_a_resumed_run_keeps_its_number_of_micro_batches_or_takes_more(make, tmp
     assert read_manifest(out).settings["run.accumulate"] == 4
 
 
+def test_micro_batches_that_are_chosen_are_equal(make, tmp_path, monkeypatch):
+    recipe, part = make(run={"accumulate": 0}), run_module.own_part
+    size = recipe.data.batch_size
+    monkeypatch.setattr(run_module, "own_part", lambda *of: (lambda *_: 3) if of[1] == "cut" else part(*of))
+    trained(recipe, tmp_path / "run")
+    assert read_manifest(tmp_path / "run").settings["run.accumulate"] == next(n for n in range(3, 99) if size % n == 0)
+    # More than there are rows, as where a run goes on with more ranks.
+    monkeypatch.setattr(run_module, "own_part", lambda *of: (lambda *_: 99) if of[1] == "cut" else part(*of))
+    trained(recipe, tmp_path / "other")
+    assert read_manifest(tmp_path / "other").settings["run.accumulate"] == size
+
+
 class Told(Unwatched):
     """Keeps what a run says."""
 

@@ -22,9 +22,9 @@ from openmofi.training.recipe import RunSettings
 
 # With autocast alone, ranks would exchange float32 weights, and autograd would keep the bf16 copies of each block until
 # the backward pass: half of the whole model on every rank. Blocks that are gathered in bf16 need no copies. What
-# autocast computes in float32 stays so: normalisations and scales, which are small, and what is outside of blocks, such
+# autocast computes in float32 stays so: normalisations and scales that are modules, and what is outside of blocks, such
 # as positions, on which the precision of a transformer's residual stream depends. Inputs are not cast, for the same
-# reason. So products see the numbers that they see with DDP.
+# reason. So products see the numbers that they see with DDP; scales that a block owns beside its weights are bf16.
 _BF16 = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
 
 
@@ -63,9 +63,10 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
 
 
 def is_small(module: nn.Module) -> bool:
-    """Whether a module's own parameters are vectors: normalisations and scales."""
-    parameters = list(module.parameters(recurse=False))
-    return bool(parameters) and all(value.ndim <= 1 for value in parameters)
+    """Whether a module has parameters of its own, and these and all inside are vectors: normalisations and scales."""
+    own = list(module.parameters(recurse=False))
+    # A scale a channel may have the form (channels, 1, 1).
+    return bool(own) and all(value.numel() == max((1, *value.shape[:1])) for value in module.parameters())
 
 
 def ranks_of_node() -> int:

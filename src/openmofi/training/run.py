@@ -47,7 +47,7 @@ from openmofi.training.model import Ema, build_model, inputs_of, save_encoder
 from openmofi.training.model.adaptation import frozen_first, frozen_print, start_weights
 from openmofi.training.model.towers import DualEncoder, ModelInputs, standardise, start_from_labels
 from openmofi.training.recipe import EVALUATION_METRICS, Recipe
-from openmofi.training.recipe.rules import require_length
+from openmofi.training.recipe.rules import check_micro_batches, require_length
 from openmofi.training.report import CLASSES, CURVES, FIGURES, PAGE, write_curves, write_results
 from openmofi.training.state import Forward, RunState, build_optimizers, build_terms, logit_scale
 
@@ -126,16 +126,18 @@ def train(
         if ranks.device.type == "cuda":
             own_part("planners", "fit")(recipe, inputs, ranks.device, ranks.world)
         data = _opened(recipe, inputs, out, ranks, progress or Quiet())
-        recipe = recipe.over(data.trained)
-        begun = recipe
+        recipe = begun = recipe.over(data.trained)
         if not recipe.run.accumulate:
             settings = {} if restart or not (out / MANIFEST).exists() else read_manifest(out, KIND).settings
             cut = own_part("planners", "cut")(recipe, inputs, ranks.device, ranks.world, data.classes)
             before = settings.get("run.accumulate", 0)
-            found = ranks.from_first({"before": before or cut, "now": max(before, cut)})
+            rows = max(1, recipe.data.batch_size // ranks.world)
+            now = next(count for count in range(min(max(before, cut), rows), rows + 1) if rows % count == 0)
+            found = ranks.from_first({"before": before or now, "now": now})
             begun, recipe = (changed(recipe, {"run.accumulate": number}) for number in found.values())
             if ranks.first and recipe.run.accumulate != before:
                 watcher.say(f"run.accumulate = {recipe.run.accumulate}, by the memory of {ranks.device}")
+        check_micro_batches(recipe.data.batch_size, recipe.run, ranks.world)
         checkpoints = Checkpoints(out / "checkpoints", keep=recipe.run.keep, best=recipe.run.best)
         with _claimed(begun, out, data, ranks, restart=restart) as manifest:
             if manifest.finished:

@@ -162,6 +162,8 @@ def test_weights_that_are_gathered_in_bf16_leave_no_copies():
     assert measured_towers(SMALL, inputs).copied == 0
     again = changed(recipe, {"model.image.gradient_checkpointing": True, "model.text.gradient_checkpointing": True})
     assert measured_towers(again, inputs).copied == 0
+    frozen = changed(recipe, {"model.image.freeze": ("trunk.*",), "model.text.freeze": ("trunk.*",)})
+    assert measured_towers(frozen, inputs).copied == 0
 
 
 def test_nodes_are_multiplied_by_their_gpus():

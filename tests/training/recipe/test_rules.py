@@ -7,8 +7,8 @@ import pytest
 
 from openmofi.config.fields import field_types
 from openmofi.errors import UsageError
-from openmofi.training.recipe import Recipe
-from openmofi.training.recipe.rules import load_recipe, require_data
+from openmofi.training.recipe import Recipe, RunSettings
+from openmofi.training.recipe.rules import check_micro_batches, load_recipe, require_data
 from studies import recipe_path
 
 
@@ -145,3 +145,9 @@ def test_data_have_to_be_named():
         recipe = load_recipe(recipe_path(name), ["data.dataset=somewhere"])
         require_data(recipe)
         assert recipe.data.kb == ""
+
+
+def test_each_ranks_share_of_a_batch_is_cut_into_equal_parts():
+    check_micro_batches(12, RunSettings(accumulate=3), 2)
+    with pytest.raises(UsageError, match=r"batch_size is 12 over 2 ranks, which cannot be cut into run.accumulate = 4"):
+        check_micro_batches(12, RunSettings(accumulate=4), 2)

@@ -162,8 +162,10 @@ def measured_towers(recipe: Recipe, inputs: ModelInputs) -> Towers:
     blocks = sorted(sum(value.nbytes for value in block.parameters()) for block in blocks_of(model))
     cast = sorted(_cast(block) for block in blocks_of(model)) if bf16 else []
     sides = ((model.image, recipe.model.image), (model.text, recipe.model.text)) if bf16 else ()
-    # Of blocks that are computed again, autocast keeps none.
-    kept = [block for tower, side in sides if tower and not side.gradient_checkpointing for block in blocks_of(tower)]
+    # Of blocks that are computed again, autocast keeps none, nor of those without gradients.
+    keeping = [tower for tower, side in sides if tower and not side.gradient_checkpointing]
+    ours = [block for tower in keeping for block in blocks_of(tower)]
+    kept = [block for block in ours if any(value.requires_grad for value in block.parameters())]
     return Towers(
         whole,
         sum(value.nbytes for value in trained),

@@ -179,7 +179,7 @@ def require_fit_on(recipe: Recipe, inputs: ModelInputs, device: torch.device, gp
 
 
 def _nodes(ranks: int) -> int:
-    return ranks // (ranks_of_node() or ranks)
+    return max(1, ranks // (ranks_of_node() or ranks))
 
 
 def _gpu_of(device: torch.device) -> Gpu:

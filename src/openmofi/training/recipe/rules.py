@@ -135,16 +135,15 @@ def require_length(run: RunSettings) -> None:
         raise UsageError("The recipe does not say how long to train.", "Add --set run.epochs=5, or run.steps=10000.")
 
 
-def check_micro_batches(batch_size: int, run: RunSettings) -> None:
-    """Check that a batch can be cut.
+def check_micro_batches(batch_size: int, run: RunSettings, ranks: int = 1) -> None:
+    """Check that each rank's share of a batch can be cut.
 
     Raises:
-        UsageError: `run.accumulate` does not divide `batch_size`.
+        UsageError: `run.accumulate` does not divide it.
     """
-    if run.accumulate and batch_size % run.accumulate:
-        raise UsageError(
-            f"data.batch_size is {batch_size}, which cannot be cut into run.accumulate = {run.accumulate} equal parts."
-        )
+    if run.accumulate and batch_size % (ranks * run.accumulate):
+        batch = f"data.batch_size is {batch_size}" + (f" over {ranks} ranks" if ranks > 1 else "")
+        raise UsageError(f"{batch}, which cannot be cut into run.accumulate = {run.accumulate} equal parts.")
 
 
 def _check_objectives(recipe: Recipe) -> None:
