@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -89,21 +90,25 @@ def kb_of(kb: KnowledgeBase | Folder, progress: Progress | None = None) -> Knowl
 
 
 def verdicts_of(given: Any) -> Verdicts:
-    """Verdicts of a file, or those that an index holds where its folder or address was given.
+    """Verdicts of a file, or those that an index holds where its folder or address was given, also in a store.
 
     Raises:
         OpenMofiError: see `openmofi.review.verdicts.read_verdicts`, or the folder is no index.
     """
     from openmofi.review.verdicts import read_verdicts, verdicts_of_table
     from openmofi.search.store.connection import is_server
-    from openmofi.storage.addresses import is_remote
+    from openmofi.storage.addresses import filesystem_of, in_object_store, is_folder, is_remote, store_errors
 
-    if not is_server(given) and (is_remote(given) or not Path(given).is_dir()):
+    if not (is_index := is_server(given)):
+        with suppress(OSError, ValueError), store_errors(given):  # who reads it says what is wrong
+            is_index = (in_object_store(given) or not is_remote(given)) and is_folder(*filesystem_of(given))
+    if not is_index:
         return read_verdicts(given)
     from openmofi.search import Index
+    from openmofi.search.store.database import address_of
 
     index = Index.open(given)
-    return verdicts_of_table(index.verdict_table(), str(index.path))
+    return verdicts_of_table(index.verdict_table(), address_of(index.path))
 
 
 def check_placement(device: str, precision: str) -> None:

@@ -66,11 +66,9 @@ def content_fingerprint(path: str | Path) -> str:
         filesystem, root = filesystem_of(path)
         with store_errors(path):
             if is_folder(filesystem, root):
+                files = files_below(filesystem, root)
                 return fingerprint(
-                    [
-                        [inner, info.get("size"), _in_folder(filesystem, name)]
-                        for inner, name, info in files_below(filesystem, root)
-                    ]
+                    [[inner, info.get("size"), _in_folder(filesystem, name)] for inner, name, info in files]
                 )
             return _of_file(str(path))
     except (OSError, ValueError) as error:

@@ -28,7 +28,8 @@ from openmofi.storage.atomic import write_error
 from openmofi.storage.typed_json import parse_json
 
 LOCK_FILE = ".openmofi.lock"
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What `flock` fails with on a file system without locks."""
 _COMMAND = 200
 _log = logging.getLogger(__name__)
 _open: set[int] = set()
@@ -130,7 +131,7 @@ class FolderLock:
                     os.close(descriptor)
                     return False
                 except OSError as error:
-                    if error.errno not in _NO_LOCKS:
+                    if error.errno not in NO_LOCKS:
                         os.close(descriptor)
                         raise
                     _log.warning(

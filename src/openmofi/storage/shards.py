@@ -109,10 +109,7 @@ def _local_version(filesystem: Any, root: str) -> Version:
     return Version(
         sum(entry.st_size for _, entry in entries),
         fingerprint(
-            [
-                [inner, entry.st_dev, entry.st_ino, entry.st_size, entry.st_mtime_ns, entry.st_ctime_ns]
-                for inner, entry in entries
-            ]
+            [[inner, of.st_dev, of.st_ino, of.st_size, of.st_mtime_ns, of.st_ctime_ns] for inner, of in entries]
         )
         if time.time() - newest > _SETTLED_SECONDS
         else "",

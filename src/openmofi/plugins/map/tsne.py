@@ -62,7 +62,7 @@ def make_map(address: Place, seed: int = 0) -> Changes:
         if len(positions) < LEAST:
             raise OpenMofiError(
                 f"{address} has {len(positions)} images with vectors, and a map takes {LEAST} or more.",
-                "Add images with: openmofi index add INDEX IMAGES.",
+                "Add images with the command that built it.",
             )
         points = placed(_Stored(state.exact, positions), seed)
         write_places(connection, state.images[positions], points, areas_of(points, seed), seed)

@@ -29,7 +29,7 @@ from openmofi.storage import fingerprint, remove_leftovers, write_error, write_t
 from openmofi.storage.atomic import temporary_folder
 from openmofi.storage.claims import written_together
 from openmofi.storage.copies import cache_folder
-from openmofi.storage.locks import holder_of
+from openmofi.storage.locks import NO_LOCKS, holder_of
 
 _log = logging.getLogger(__name__)
 _KEPT, _WORK = 10, "work-"
@@ -145,6 +145,11 @@ def _close(folder: Path, address: str) -> None:
     write_text(folder / COPY_OF, address)
     copies = [path / COPY_OF for path in folder.parent.iterdir() if (path / COPY_OF).exists()]
     for old in sorted(copies, key=lambda mark: mark.stat().st_mtime)[:-_KEPT]:
-        with suppress(OSError), old.open("rb") as mark:  # another process removes it too, or has it open
-            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another process removes it too, or has it open. NFS locks exclusively only what is open for writing.
+        with suppress(OSError), old.open("r+b") as mark:
+            try:
+                fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
             _remove(old.parent)

@@ -181,7 +181,7 @@ def _refuse_copy(folder: Path) -> None:
         raise OpenMofiError(
             f"{address} is read from a copy, which cannot be changed.",
             "Build it again with -o ADDRESS, or fetch it (openmofi index fetch), change that, and publish it. A copy "
-            f"that is damaged is fetched again where you remove it: {folder}.",
+            "that is damaged is fetched again where you remove `indexes` in $OPENMOFI_HOME (~/.cache/openmofi).",
         )
 
 
