@@ -191,7 +191,7 @@ def test_encoders_that_are_trained_end_to_end_are_trained_once(
 ) -> None:
     monkeypatch.setattr("studies.comparison.SEEDS", (0,))
     monkeypatch.setattr("studies.comparison.RECIPES", {name: RECIPES[name] for name in (BASELINE, BEST)})
-    overrides = ("run.steps=4", "data.batch_size=32", "optimizer.warmup=1", "model.dim=16", "model.image.size=32")
+    overrides = ("run.steps=4", "data.batch_size=32", "optimizer.warmup=1", "model.dim=16")
     progress = Counting()
     retrieval = compare_encoders(lent_demo, progress, overrides=overrides)
     assert ("train", 4 * 2) in progress.stages
