@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from charts import CHARTS, draw
-from openmofi.dataset.report.report import markdown_text, table_row
+from openmofi.dataset.report.report import markdown_text
+from openmofi.plugins.benchmarks.compare import table_row
 
 HERE = Path(__file__).parent
 _NOT_BENCHMARKS = {

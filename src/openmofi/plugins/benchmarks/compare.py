@@ -306,7 +306,7 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
             ),
             "",
         ]
-        lines += [_table_row(header), "|" + "---|" * len(header), *map(_table_row, rows), ""]
+        lines += [table_row(header), "|" + "---|" * len(header), *map(table_row, rows), ""]
         lines += [line for said in cautions(comparison) for line in (markdown_text(said), "")]
     return "\n".join(lines)
 
@@ -380,5 +380,6 @@ def figure(comparison: Comparison) -> Markup:
     return grouped_bars(metrics, comparison.names, first.protocol)
 
 
-def _table_row(cells: Iterable[object]) -> str:
+def table_row(cells: Iterable[object]) -> str:
+    """A row of a table in Markdown."""
     return f"| {' | '.join(map(markdown_text, cells))} |"
