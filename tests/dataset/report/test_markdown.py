@@ -7,8 +7,9 @@ import pytest
 
 from openmofi.dataset import DatasetSettings, build_dataset
 from openmofi.dataset.collect import read_statistics
-from openmofi.dataset.report.report import markdown_text, table_row, write_card
+from openmofi.dataset.report.report import markdown_text, write_card
 from openmofi.dataset.tables import Folder
+from openmofi.plugins.benchmarks.compare import table_row
 from openmofi.storage import read_manifest
 
 from ..conftest import NASTY
