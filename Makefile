@@ -13,7 +13,7 @@ TORCH := $(LOCKED)/torch-cpu.txt 2>/dev/null || $(LOCKED)/torch.txt
 
 help:
 	@echo "make demo       install, label a thousand pages, train and measure a head, index; runs/tiny/report.html"
-	@echo "make world      build the sample world (22,000 pages), label it, train on it; runs/demo/report.html"
+	@echo "make world      build the sample world (22,000 pages), label it, compare ways to train on it; runs/demo/report.html"
 	@echo "make world-full the same, and encoders trained end to end with three seeds"
 	@echo "make fusion     the fusion decoder beside its rivals; runs/fusion/report.html"
 	@echo "make reinforced small encoders that learn from stored teachers; runs/reinforced/report.html"

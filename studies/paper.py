@@ -142,16 +142,7 @@ def run_paper(
     entities = next(iter(joined.values())).entity
     cpu = sum(value.facts["cpu_seconds"] for value in (*tried.values(), *values.values()))
     metrics = {
-        "tuning": {
-            name: {
-                "chosen": list(chosen[name]),
-                "tried": [
-                    {"settings": list(point), **{metric: tried[name, point].mean(metric) for metric in METRICS}}
-                    for point in METHODS[name].grid
-                ],
-            }
-            for name in METHODS
-        },
+        "tuning": {name: {"chosen": list(chosen[name]), "tried": _tried(name, tried)} for name in METHODS},
         "methods": {name: {"title": METHODS[name].title, **value.figures()} for name, value in joined.items()},
         "pairs": {metric: tested(joined, metric) for metric in METRICS},
         "changes": list(overrides),
@@ -165,6 +156,13 @@ def run_paper(
     title = "Methods compared: tuned alike, every pair tested"
     write_text(Path(out) / "report.html", study_page("Methods compared", title, paper_sections(metrics)))
     return metrics
+
+
+def _tried(name: str, tried: Mapping[tuple[str, tuple[str, str]], Values]) -> list[dict[str, Any]]:
+    return [
+        {"settings": list(point), **{metric: tried[name, point].mean(metric) for metric in METRICS}}
+        for point in METHODS[name].grid
+    ]
 
 
 def recipe_of(name: str, settings: Sequence[str], seed: int) -> Recipe:

@@ -290,11 +290,7 @@ class ShardJudge:
         self.answers = Answers.load(judging.answers) if judging.answers else None
 
     def __call__(self, shard: Shard) -> dict[str, Any]:
-        """Write the shard's label table.
-
-        Returns:
-            `rows`, `labelled`, `examples` of labels for people who watch, and its `LabelSummary`.
-        """
+        """Write the shard's label table; returns `rows`, `labelled`, `examples` to be shown, its `LabelSummary`."""
         tables = self.judging.tables
         unread = tables.features.unread_formats(shard.name, shard.fingerprint, self.judging.unread)
         notes, summary = dict[str, str](), LabelSummary({}, dict(sorted(unread.items())), 0, 0)

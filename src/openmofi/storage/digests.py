@@ -103,7 +103,7 @@ def _of_file(path: str) -> str:
 
 
 def digits_of(handle: IO[bytes]) -> str:
-    """Return the fingerprint of what a file holds from where it stands to its end."""
+    """Return the fingerprint of what a file holds, of which nothing has been read yet."""
     # Processors have instructions for it: 2.6 times as fast as BLAKE2b.
     return hashlib.file_digest(handle, "sha256").hexdigest()[:16]  # type: ignore[arg-type]
 
