@@ -97,9 +97,7 @@ METHODS: Mapping[str, Method] = {
         _HEAD_SCALES,
         ("model.start=random", "model.start_share=0"),
     ),
-    "head_start": Method(
-        "entity head, midway to its start in closed form, names too", "sample_entity_head", _HEAD_SCALES
-    ),
+    "head_start": Method("entity head, midway to closed form, names too", "sample_entity_head", _HEAD_SCALES),
 }
 
 
