@@ -150,7 +150,8 @@ def test_after_an_error_the_next_build_goes_on_and_the_store_has_what_it_had(ima
     assert not kept(tmp_path, "work-*")
 
 
-def test_of_two_writers_the_second_is_told(images, bucket, tmp_path):
+def test_of_two_writers_the_second_is_told(images, bucket, tmp_path, monkeypatch):
+    monkeypatch.setattr("openmofi.search.store.database.now", lambda: "2026-12-01T22:01:42Z")  # in the same second
     built(images, tmp_path)
     kb, encoder = KnowledgeBase.open(tmp_path / "kb"), colour_encoder()
     drop(images, "red-0")

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from openmofi.encoders import Encoder
 from openmofi.errors import OpenMofiError
@@ -147,7 +148,12 @@ def now() -> str:
 
 
 def note_commit(connection: Connection, what: str, changes: Changes) -> None:
-    """Let readers see, at the end of the transaction, that there is another state."""
+    """Let readers see, at the end of the transaction, that there is another state.
+
+    Two indexes may be written in the same second, with as many changes each; what is not a map has a name of its own.
+    """
+    if what != "map":
+        set_meta(connection, {"content": uuid4().hex})
     connection.execute(
         "INSERT INTO commits (made, what, changes) VALUES (?, ?, ?)", (now(), what, json.dumps(asdict(changes)))
     )
@@ -163,7 +169,8 @@ def content_of(connection: Connection) -> str:
     row = connection.execute(
         "SELECT id, made, what, changes FROM commits WHERE what != 'map' ORDER BY id DESC LIMIT 1"
     ).fetchone()
-    return fingerprint([meta(connection)["fingerprint"], row])
+    values = meta(connection)
+    return fingerprint([values["fingerprint"], values.get("content", ""), row])
 
 
 def column_of(connection: Connection, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
