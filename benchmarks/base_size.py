@@ -50,7 +50,7 @@ _COUNTED = 100
 """Labels from which a cell's gap counts."""
 _FIRST_SEED = 100
 """The world was made while corpora of the seeds 0 and 1 were looked at."""
-_NONE = {"missing": 0.0, "faithful": 0.0, "nearest": 0.4}
+_NONE: dict[str, Any] = {"missing": 0.0, "faithful": 0.0, "nearest": 0.4}
 _CAUSES: dict[str, dict[str, float]] = {
     "none": {},
     "nearer meanings": {"nearest": 0.9},

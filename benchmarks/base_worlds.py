@@ -131,10 +131,10 @@ def _base(world: BaseWorld) -> _Base:
         vectors = np.where(word_kind[word, None] >= 0, topical, _unit(draw.standard_normal(topical.shape)))
         parts.append((NAMES + word, draw.uniform(0.2, 1.0, len(word)), vectors, decade))
     name, weight, vectors = (np.concatenate([part[number] for part in parts]) for number in range(3))
-    decade = np.concatenate([np.full(len(part[0]), part[3]) for part in parts])
+    decades = np.concatenate([np.full(len(part[0]), part[3]) for part in parts])
     kind = np.concatenate([kind, word_kind])
-    order = np.lexsort((decade, name))
-    order = order[decade[order] <= world.decades]
+    order = np.lexsort((decades, name))
+    order = order[decades[order] <= world.decades]
     return _Base(name[order], weight[order], vectors[order], kind, looks)
 
 

@@ -16,7 +16,7 @@ from openmofi.dataset.report.plots import COLOURS, INK, SOFT
 
 RESULTS = Path(__file__).parent / "results"
 _PANEL = "#e6e8eb"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -102,7 +102,7 @@ def passed(labels: Path, engine: str, out: Path) -> dict[str, Any]:
         return collected
 
     clock = Clock()
-    build.collect = collect
+    vars(build)["collect"] = collect
     with many_entities.peaks() as row:
         found = build_dataset(
             labels, out, DatasetSettings(2), report=False, engine=engine_named(engine), progress=clock

@@ -200,7 +200,8 @@ class FreeTasks:
                 # All are one file, of which the first is read.
                 [[first]] = [each["fingerprints"] for each in self._worker.run(factory, [tasks[0][:1]], Quiet())]
                 return [{"fingerprints": [first] * len(task)} for task in tasks]
-            opened, given = (factory.func, factory.args[0]) if isinstance(factory, partial) else (None, None)
+            opened: Any = factory.func if isinstance(factory, partial) else None
+            given: Any = factory.args[0] if isinstance(factory, partial) else None
             if opened not in (ShardReader, ShardLinker, ShardJudge):
                 name = f"{type(factory).__module__}.{getattr(factory, 'method', type(factory).__name__)}"
                 return self._worker.run(Watched(factory, name, str(self._notes)), tasks, progress)
@@ -298,7 +299,7 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
         with deciding:
             return decide(*given)
 
-    job_module.STEPS = tuple(timed if step is decide else step for step in job_module.STEPS)
+    vars(job_module)["STEPS"] = tuple(timed if step is decide else step for step in job_module.STEPS)
     label_job.CALIBRATION_PAIRS = _CALIBRATION_PAIRS
     shard_module._IN_TASKS = 1  # fingerprints, which of fewer shards are taken in threads of the driver
     encoder = as_encoder((image_features, features))

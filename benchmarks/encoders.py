@@ -21,8 +21,9 @@ import multiprocessing
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -30,7 +31,13 @@ import pyarrow.parquet as pq
 import harness
 from label import prepare
 
-_EXPORTS = (("onnx", "fp32"), ("onnx", "int8"), ("openvino", "fp32"), ("openvino", "bf16"), ("openvino", "int8"))
+_EXPORTS: tuple[tuple[str, Literal["fp32", "bf16", "int8"]], ...] = (
+    ("onnx", "fp32"),
+    ("onnx", "int8"),
+    ("openvino", "fp32"),
+    ("openvino", "bf16"),
+    ("openvino", "int8"),
+)
 _BATCH = 32
 _ALIKE = 0.99
 
@@ -57,6 +64,7 @@ def contenders(spec: str, samples: Any, folder: Path) -> list[Contender]:
 
     encoder = open_encoder(spec)
     found = [Contender("torch", encoder.image_features, spec)]
+    assert encoder.networks is not None
     network = encoder.networks.image
     made = folded(network, image_probe(encoder.preprocessing.size))
     if made is not network:
@@ -121,7 +129,7 @@ def jobs(world: Path, found: Mapping[str, str], rounds: int, most: int) -> list[
 
     rows = harness.measure(
         "label job",
-        {name: lambda name=name: run(name) for name in found},
+        {name: partial(run, name) for name in found},
         sum(1 for shard in shards for _ in read_pairs(shard)),
         rounds,
         "images",

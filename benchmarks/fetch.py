@@ -170,8 +170,8 @@ def main() -> None:
             _job(sys.executable, _OURS, _table(folder, port), folder / "faults")
             missing, fetched = lost(folder / "faults")
     rows = harness.summarise(seconds, IMAGES)
-    for name, used in cpu.items():
-        rows[name]["cpu_s"] = statistics.median(used)
+    for name, each in cpu.items():
+        rows[name]["cpu_s"] = statistics.median(each)
     harness.show("fetch", rows, "images", ["cpu_s"])
     ratios = [theirs / ours for theirs, ours in zip(*seconds.values(), strict=True)]
     harness.write_result(

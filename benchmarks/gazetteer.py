@@ -159,7 +159,7 @@ def make_captions(words: list[list[str]], names: list[list[str]], count: int) ->
                 if draw < 0.12
                 else [rng.choice(_FILLER)]
                 if draw < 0.6
-                else [words[script][int(_places(np.float64(rng.random()), len(words[script])))]]
+                else [words[script][int(_places(np.array(rng.random()), len(words[script])))]]
             )
         text = " ".join(tokens)
         texts.append(text.title() if rng.random() < 0.2 else f"{text[0].upper()}{text[1:]}.")
@@ -240,7 +240,7 @@ def main() -> None:
             pipe, started = _start(gazetteer, folder, [], texts)
             pipe.send(None)
             first = {"first_open_seconds": started["open_s"]}
-        makers = {"openmofi gazetteer": gazetteer}
+        makers: dict[str, Callable[[Any, list[str]], Callable[[list[str]], int]]] = {"openmofi gazetteer": gazetteer}
         if options.peers:
             makers |= {
                 name: make

@@ -68,7 +68,7 @@ def ours(contender: str, classes: int, dim: int) -> tuple[Loss, torch.optim.Opti
     from openmofi.training.optimization import RowAdagrad, RowAdamW
 
     settings = MarginSoftmaxSettings(
-        implementation=contender.split()[0],
+        implementation="exact" if contender.startswith("exact") else "sampled",
         margin=MARGIN,
         scale=SCALE,
         min_sampled=1,

@@ -27,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def compress(plain: Path) -> dict[str, Path]:
     import zstandard
 
     paths = {kind: plain.with_suffix(f".json.{kind}") for kind in ("gz", "bz2", "zst")}
-    opened = {
+    opened: dict[str, Callable[..., Any]] = {
         "gz": partial(gzip.open, compresslevel=5),
         "bz2": partial(bz2.open, compresslevel=9),
         "zst": zstandard.open,
@@ -109,11 +109,12 @@ def seconds_of(root: Path, dump: Path, halves: Sequence[Path], rounds: int) -> d
 
     taken: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for name, work in {
+        works: dict[str, Callable[[], object]] = {
             "bare": partial(bare, dump),
             "read": partial(read, dump, root / "parts"),
             "side by side": side_by_side,
-        }.items():
+        }
+        for name, work in works.items():
             before = sum(os.times()[:4])
             work()
             taken.setdefault(name, []).append(sum(os.times()[:4]) - before)

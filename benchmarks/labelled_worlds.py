@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def labelled_worlds(demo: Path, tiny: Path, noisy: Path, noisy_demo: Path, real:
     for noise in NOISES:
         yield LabelledWorld(f"noisy world, {noise}", noisy / noise / "default", lambda: _noisy(noisy_demo))
     for name, world in WORLDS.items():
-        yield LabelledWorld(name, real / name / "default", lambda path=world.truth: read_truth(path))
+        yield LabelledWorld(name, real / name / "default", partial(read_truth, world.truth))
 
 
 def _drawn(path: Path) -> list[Truth]:

@@ -25,6 +25,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +238,7 @@ def text_half(fusion: Any, world: Path, captions: int, rounds: int) -> dict[str,
 
     rows = harness.measure(
         "text half of the label job",
-        {name: (lambda name=name: run(name)) for name in linkers},
+        {name: partial(run, name) for name in linkers},
         len(texts),
         rounds,
         "captions",

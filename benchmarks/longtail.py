@@ -266,7 +266,7 @@ def pairs_of(classes: int, arms: Mapping[str, list[dict[str, float]]]) -> list[A
     """Every pair of arms on the worlds that both have: the difference in mAP, its t-interval, p after Holm by band."""
     rows: list[Any] = []
     for band in BANDS:
-        found = []
+        found: list[dict[str, Any]] = []
         for theirs, ours in combinations(arms, 2):
             apart = [a[f"map/{band}"] - b[f"map/{band}"] for a, b in zip(arms[ours], arms[theirs], strict=False)]
             if len(apart) > 1:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 import harness
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests/search"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/plugins/postgres"))
 K, DIM, QUERIES, SHARES = 10, 256, 50, (0.01, 0.1, 0.5)
 Vectors = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -99,7 +99,7 @@ def main() -> None:
     import psycopg
 
     from openmofi.plugins import faiss_cache
-    from openmofi.plugins.postgres.vector_table import InDatabase
+    from openmofi.plugins.postgres.vector_table import InDatabase, VectorTable
     from openmofi.search.store.connection import Segment, place_of
     from openmofi.search.store.database import connect, only_writer
     from openmofi.search.store.vectors import Exact, VectorFiles
@@ -118,6 +118,7 @@ def main() -> None:
         new = {"dim": str(DIM), "dtype": "float16", "encoder": "", "fingerprint": "", "template": ""}
         with only_writer(place, new) as connection:
             store = connection.vectors()
+            assert isinstance(store, VectorTable)
             segments = [Segment(1, *store.write(vectors, "float16"))]
             begun = time.monotonic()
             store.make_graph()

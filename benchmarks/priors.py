@@ -15,7 +15,7 @@ from typing import Any
 
 import harness
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests/knowledge" / name) for name in ("wikidata", "anchors")]
+sys.path[:0] = [str(Path(__file__).parents[1] / "tests/plugins/wikidata" / name) for name in ("", "anchors")]
 
 
 def compare(folder: Path, entities: int, seed: int) -> list[dict[str, Any]]:

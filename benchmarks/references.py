@@ -276,7 +276,7 @@ def recognise(world: World, demo: Path, out: Path, queries: Ints) -> list[harnes
         )
         hits, probabilities = list[bool](), list[float]()
         for record in records:
-            (best,) = index.recognise(record.image, limit=1).entities
+            (best,) = index.recognise(record.image or b"", limit=1).entities
             hits.append(best.entity.id == record.text)
             probabilities.append(best.probability or 0.0)
         entities = np.unique([record.text for record in records], return_inverse=True)[1]

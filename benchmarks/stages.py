@@ -87,7 +87,7 @@ def main() -> None:
                 arguments.world / "bench-labels",
             )
         )
-    rows = []
+    rows: list[harness.Row] = []
     for name in measured[-1]:
         values = np.array([part.get(name, (0.0, 0.0, 0)) for part in measured])
         slopes = np.polyfit(np.array(arguments.pairs) / 1e6, values, 1)[0]

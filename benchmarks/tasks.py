@@ -53,7 +53,7 @@ def measured(
     browser: Any, name: str, address: str, ready: str, ways: Mapping[str, Way | str], shots: Path | None
 ) -> dict[str, harness.Row]:
     """Task → what it takes on a page, or why it cannot be done there."""
-    rows = {}
+    rows: dict[str, harness.Row] = {}
     for place, (task, way) in enumerate(ways.items()):
         if isinstance(way, str):
             rows[task] = {"gestures": None, "why": way}

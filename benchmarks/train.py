@@ -77,7 +77,7 @@ def bare_seconds(recipe: Any, steps: int) -> float:
         if step == 0:
             started = time.perf_counter()
         embeddings = model(batch)
-        loss = sum(term.weight * term.objective(embeddings, batch).loss for term in terms.values())
+        loss = torch.stack([term.weight * term.objective(embeddings, batch).loss for term in terms.values()]).sum()
         for optimizer in optimizers.values():
             optimizer.inner.zero_grad(set_to_none=True)
         loss.backward()

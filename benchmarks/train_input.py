@@ -17,6 +17,7 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import harness
 
@@ -66,7 +67,7 @@ def generate(folder: Path, rows: int) -> None:
     finish_manifest(dataset, manifest, {"rows": rows})
 
 
-def open_once(folder: Path, sampler: str) -> dict[str, float]:
+def open_once(folder: Path, sampler: Any) -> dict[str, float]:
     """Open the dataset as a run does, up to the rows of its first batch; memory is this process's, in GiB."""
     from openmofi.encoders import Preprocessing
     from openmofi.engine import Quiet

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.error import URLError
@@ -93,7 +93,7 @@ def source(hand: Hand, world: World) -> str:
     return hand.sees(hand.page.get_by_text("pages 100000000").last)
 
 
-WAYS = {
+WAYS: dict[str, Callable[[Hand, World], str] | str] = {
     "all images of a named thing": named,
     "images like one": _MAP,
     "only one type": typed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tasks_parts.hand import Hand
 from tasks_parts.world import World
 
@@ -95,7 +97,7 @@ def source(hand: Hand, world: World) -> str:
     return hand.sees("dialog .facts")
 
 
-WAYS = {
+WAYS: dict[str, Callable[[Hand, World], str] | str] = {
     "all images of a named thing": named,
     "images like one": similar,
     "only one type": typed,
