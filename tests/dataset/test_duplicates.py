@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from openmofi.dataset import filters
 from openmofi.dataset.filters import LabelArrays, text_salt
-from openmofi.dataset.matching import informative
+from openmofi.plugins.evaluation_copies import informative
 
 
 def near_duplicates(image, entity, phash, salt, bits):

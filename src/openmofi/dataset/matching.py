@@ -1,16 +1,14 @@
-"""The nearest evaluation image of each labelled image: by perceptual hash, and by embedding."""
+"""The evaluation image nearest to each labelled image by embedding, and how near unrelated images lie."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
-from openmofi.arrays import Bools, Codes, Floats, Hashes, Ints
+from openmofi.arrays import Codes, Floats, Hashes, Ints
 from openmofi.dataset.collect import Collected
-from openmofi.dataset.filters import SAYS_LITTLE, bands
 from openmofi.encoders.arrays import normalised
 
 _UNRELATED_ROWS, _GALLERY, _SHARDS = 1000, 8192, 16
@@ -73,53 +71,7 @@ class ImageSample:
 
 
 NONE = -1
-_PAIRS_AT_ONCE = 1 << 22
 _ROWS, _COLUMNS = 1024, 16384
-
-
-def informative(phash: Hashes) -> Bools:
-    """Which hashes are informative: none of a nearly empty image, nor 0, which stands for no hash."""
-    count = np.bitwise_count(phash)
-    return (count >= SAYS_LITTLE) & (count <= 64 - SAYS_LITTLE)
-
-
-def nearest_hashes(phash: Hashes, others: Hashes, bits: int) -> tuple[Ints, Ints]:
-    """For each hash the nearest of `others` within `bits` bits, ties to the first; uninformative ones have none.
-
-    Hashes that differ in at most b bits agree on one of b + 1 bands; only those are compared.
-
-    Args:
-        phash: (n,) uint64.
-        others: (m,) uint64.
-        bits: greatest Hamming distance.
-
-    Returns:
-        (n,) positions in `others`, -1 for none; (n,) distances in bits.
-    """
-    rows, columns = np.flatnonzero(informative(phash)), np.flatnonzero(informative(others))
-    best = np.full(len(phash), (bits + 1) << 40, np.int64)  # the distance, then the position: one minimum finds both
-    for shift, mask in bands(bits):
-        values = (others[columns] >> shift) & mask
-        order = np.argsort(values, kind="stable")
-        values, there = values[order], columns[order]
-        wanted = (phash[rows] >> shift) & mask
-        low, high = np.searchsorted(values, wanted, "left"), np.searchsorted(values, wanted, "right")
-        for part in _parts(high - low):
-            counts = high[part] - low[part]
-            here = np.repeat(rows[part], counts)
-            within = np.arange(len(here)) - np.repeat(np.cumsum(counts) - counts, counts)
-            other = there[np.repeat(low[part], counts) + within]
-            apart = np.bitwise_count(phash[here] ^ others[other]).astype(np.int64)
-            np.minimum.at(best, here, (apart << 40) + other)
-    distance = best >> 40
-    return np.where(distance <= bits, best & ((1 << 40) - 1), NONE), distance
-
-
-def _parts(counts: Ints) -> list[slice]:
-    """Consecutive slices of at most about `_PAIRS_AT_ONCE` pairs."""
-    piece = np.cumsum(counts) // _PAIRS_AT_ONCE
-    edges = np.r_[0, np.flatnonzero(np.diff(piece)) + 1, len(counts)]
-    return [slice(int(low), int(high)) for low, high in pairwise(edges)]
 
 
 def nearest_features(features: Floats, others: Floats) -> tuple[Ints, Floats]:

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmofi.dataset import matching
-from openmofi.dataset.matching import nearest_features, nearest_hashes
+from openmofi.dataset.matching import nearest_features
+from openmofi.plugins import evaluation_copies
+from openmofi.plugins.evaluation_copies import nearest_hashes
 
 
 @st.composite
@@ -26,7 +28,7 @@ def two_lists(draw):
 def test_the_nearest_hash_is_that_of_brute_force(lists, bits, at_once):
     hashes, others = lists
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(matching, "_PAIRS_AT_ONCE", at_once)
+        patch.setattr(evaluation_copies, "_PAIRS_AT_ONCE", at_once)
         found, distance = nearest_hashes(np.array(hashes, np.uint64), np.array(others, np.uint64), bits)
     for value, position, away in zip(hashes, found.tolist(), distance.tolist(), strict=True):
         near = [
