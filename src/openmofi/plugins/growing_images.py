@@ -62,8 +62,9 @@ def require_sizes(image: ImageModel, preprocessing: Preprocessing | None) -> Non
             try:
                 trunk(torch.zeros(1, 3, size, size))
             except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+                why = f" ({first_line(error)})" if isinstance(error, AssertionError) else ""
                 raise UsageError(
-                    f"model.image.first_sizes: {spec} takes no images of {size} pixels: {first_line(error)}", _HINT
+                    f"model.image.first_sizes: {spec} takes no images of {size} pixels{why}.", _HINT
                 ) from error
 
 
