@@ -13,7 +13,7 @@ import torch
 import openmofi.training.loop as loop_module
 import openmofi.training.run as run_module
 from openmofi.encoders import open_encoder
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import read_manifest
 from openmofi.training.data import open_data
 from openmofi.training.log import Unwatched, read_log
@@ -313,6 +313,19 @@ def test_a_resumed_run_keeps_its_number_of_micro_batches_or_takes_more(make, tmp
     assert losses(out) == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
     trained(recipe, out, restart=True)
     assert read_manifest(out).settings["run.accumulate"] == 4
+
+
+def test_a_finished_run_that_chose_is_finished_where_it_would_not_fit(make, tmp_path, monkeypatch):
+    recipe, part = make(run={"accumulate": 0}), run_module.own_part
+    counts = trained(recipe, tmp_path / "run")
+
+    def too_small(*_):
+        raise UsageError("It does not fit.", "")
+
+    monkeypatch.setattr(run_module, "own_part", lambda *of: too_small if of[1] in ("cut", "fit") else part(*of))
+    assert trained(recipe, tmp_path / "run") == counts
+    with pytest.raises(UsageError, match="does not fit"):
+        trained(recipe, tmp_path / "run", restart=True)
 
 
 def test_micro_batches_that_are_chosen_are_equal(make, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import chisquare
 
+import openmofi.plugins.closed_form_start as start_module
 import openmofi.training.run as run_module
 
 from .small_runs import trained
@@ -18,7 +19,7 @@ ROWS, CLASSES = 43, 6
 @pytest.fixture
 def started(make, monkeypatch, tmp_path):
     """The rows that the start of a run of these settings sees."""
-    true = run_module.start_from_labels
+    true = start_module.start_from_labels
 
     def rows(batch_size=12):
         seen = []
@@ -28,7 +29,7 @@ def started(make, monkeypatch, tmp_path):
             seen.extend(np.concatenate([batch["row"].numpy() for batch in kept]).tolist())
             return true(model, kept, classes)
 
-        monkeypatch.setattr(run_module, "start_from_labels", watched)
+        monkeypatch.setattr(start_module, "start_from_labels", watched)
         recipe = make("exact", locked=True, run={"steps": 1, "checkpoint_every": 1})
         data = replace(recipe.data, batch_size=batch_size)
         recipe = replace(recipe, data=data, model=replace(recipe.model, start="labels"))

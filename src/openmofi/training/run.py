@@ -24,7 +24,6 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.protocol import Batch
 from openmofi.storage import (
-    MANIFEST,
     Manifest,
     Outputs,
     claim_folder,
@@ -45,7 +44,7 @@ from openmofi.training.log import LOG, Watcher, read_log
 from openmofi.training.loop import Batches, Evaluation, NotFiniteError, train_loop
 from openmofi.training.model import Ema, build_model, inputs_of, save_encoder
 from openmofi.training.model.adaptation import frozen_first, frozen_print, start_weights
-from openmofi.training.model.towers import DualEncoder, ModelInputs, standardise, start_from_labels
+from openmofi.training.model.towers import DualEncoder, ModelInputs, standardise
 from openmofi.training.recipe import EVALUATION_METRICS, Recipe
 from openmofi.training.recipe.rules import check_micro_batches, require_length
 from openmofi.training.report import CLASSES, CURVES, FIGURES, PAGE, write_curves, write_results
@@ -122,15 +121,17 @@ def train(
     with training_process(recipe.run.threads, tf32=recipe.run.precision == "bf16") as ranks:
         if labels:
             recipe = _built(recipe, out, ranks, restart=restart)
+        old = None if restart else require_claimable(out, KIND)
+        finished = old is not None and bool(old.finished)
         inputs = inputs_of(recipe.model)
-        if ranks.device.type == "cuda":
+        if ranks.device.type == "cuda" and not finished:
             own_part("planners", "fit")(recipe, inputs, ranks.device, ranks.world)
         data = _opened(recipe, inputs, out, ranks, progress or Quiet())
         recipe = begun = recipe.over(data.trained)
         if not recipe.run.accumulate:
-            settings = {} if restart or not (out / MANIFEST).exists() else read_manifest(out, KIND).settings
-            cut = own_part("planners", "cut")(recipe, inputs, ranks.device, ranks.world, data.classes)
-            before = settings.get("run.accumulate", 0)
+            of_run = recipe, inputs, ranks.device, ranks.world, data.classes
+            cut = 1 if finished else own_part("planners", "cut")(*of_run)
+            before = old.settings.get("run.accumulate", 0) if old else 0
             rows = max(1, recipe.data.batch_size // ranks.world)
             now = next(count for count in range(min(max(before, cut), rows), rows + 1) if rows % count == 0)
             found = ranks.from_first({"before": before or now, "now": now})
@@ -254,7 +255,7 @@ def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, new: Trainin
         standardise(model, batches(0, max(1, math.ceil(_STANDARDISED_ON / size))))
         if recipe.model.start == "labels":
             rows = min(data.trained, _STARTED_ON)
-            vectors = start_from_labels(model, batches(0, max(1, math.ceil(rows / size))), data.classes)
+            vectors = own_part("adapters", "start")(model, batches(0, max(1, math.ceil(rows / size))), data.classes)
     model = model.to(ranks.device)
     # FSDP2 takes contiguous parameters only; there the images alone decide the format.
     if recipe.run.channels_last and not (recipe.run.fsdp and ranks.mesh is not None):
@@ -307,7 +308,7 @@ def _train(
     except NotFiniteError as error:
         raise error.named(data.sources.names) from None
     except torch.OutOfMemoryError as error:
-        raise _too_large(recipe, ranks, checkpoints) from error
+        raise own_part("planners", "full")(recipe, ranks.device, ranks.world, checkpoints.steps()) from error
     finally:
         if ranks.first and run.curves:
             write_curves(out, recipe.name)
@@ -318,21 +319,6 @@ def _train(
                 f"{out / UNDECODABLE}"
             )
     return counts | {"steps": end.step, "metrics": scalars, "best": checkpoints.best(end)}
-
-
-def _too_large(recipe: Recipe, ranks: Ranks, checkpoints: Checkpoints) -> OpenMofiError:
-    rows, count = recipe.data.batch_size // ranks.world, recipe.run.accumulate
-    if checkpoints.steps():
-        return OpenMofiError(
-            f"The memory of {ranks.device} was full at {rows // count} rows at a time, which had fitted before.",
-            "See what else uses it, and go on with --resume.",
-        )
-    smaller = next((parts for parts in range(2 * count, rows + 1) if rows % parts == 0), 0)
-    again = f"Start again with --restart --set run.accumulate={smaller}, which leaves the batch as it is. "
-    return OpenMofiError(
-        f"{rows // count} rows at a time do not fit into the memory of {ranks.device}.",
-        (again if smaller else "") + f"See what fits: openmofi train {recipe.name} --plan.",
-    )
 
 
 def _results(recipe: Recipe, out: Path, data: TrainingData, inputs: ModelInputs) -> dict[str, Any]:

@@ -131,6 +131,25 @@ def test_a_batch_holds_the_teachers_pixels_and_what_they_know_of_them(recipe, sm
     assert drawn == {0, 1}
 
 
+def test_images_that_grow_are_the_teachers_crops_at_each_size(recipe, tmp_path):
+    image = replace(recipe.model.image, first_sizes=(32,), first_share=0.5)
+    data = opened(replace(recipe, model=replace(recipe.model, image=image)), tmp_path)
+    knowledge, all_images = Knowledge.open(recipe.data.reinforcement.store), images_of(Path(recipe.data.dataset))
+    for step, batch in enumerate(data.batches(0, 4)):
+        assert bool(batch["known"].all())
+        side = 32 if step < 2 else 64
+        for place, row in enumerate(batch["row"].tolist()):
+            shard, key = place_of(data, row)
+            stored_ = [
+                knowledge.take([shard], [key], np.array([number]), np.array([number])).augmentations[0]
+                for number in range(knowledge.augmentations)
+            ]
+            pixels = batch["image"][place].permute(1, 2, 0).numpy()
+            content = all_images[shard, key][0]
+            replayed = [augmented(content, each, side, knowledge.interpolation) for each in stored_]
+            assert any(np.array_equal(pixels, each) for each in replayed)
+
+
 @pytest.mark.parametrize("sampler", ["instance", "sqrt"])
 def test_augmentations_come_in_turn_where_rows_do(recipe, tmp_path, sampler):
     data = opened(replace(recipe, data=replace(recipe.data, sampler=sampler)), tmp_path)

@@ -8,16 +8,8 @@ from torch import nn
 
 from openmofi.encoders import Head
 from openmofi.errors import UsageError
-from openmofi.training.model.towers import (
-    RIDGE,
-    SHRINKAGE,
-    DualEncoder,
-    Tower,
-    TrainedHead,
-    discriminants,
-    regression,
-    start_from_labels,
-)
+from openmofi.plugins.closed_form_start import RIDGE, SHRINKAGE, discriminants, regression, start_from_labels
+from openmofi.training.model.towers import DualEncoder, Tower, TrainedHead
 
 FEATURES, TEXTS, DIM, CLASSES = 12, 7, 6, 5
 

@@ -52,6 +52,7 @@ def value_of(recipe: object, key: str) -> object:
         ("data.text.templates=['a {name']", "is malformed"),
         ("data.text.templates=[picture]", "has no placeholder"),
         ("data.text.description_templates=[]", "data.text: description_templates is empty"),
+        ("run.shard_over=node", "run.shard_over: node says over what run.fsdp shards the towers, and that is off"),
         ("run.accumulate=7", "data.batch_size is 512, which cannot be cut into run.accumulate = 7"),
         ("objectives={margin_softmax: {weight: 0}, contrastive: {weight: 0}}", "trains nothing"),
         ("objectives.contrastive.weight=0", "no objective looks at texts"),

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_backward_flop_count, sdpa_flop_count
 
 from openmofi.objectives.protocol import Batch
+from openmofi.plugins.growing_images import shares_of
 from openmofi.plugins.sharded_towers import blocks_of, is_small
 from openmofi.quiet import quiet_logging
 from openmofi.training.model import build_model
@@ -114,7 +115,8 @@ class Towers:
         row: bytes of what the towers read of a row.
         peaks: rows of a micro-batch → most bytes alive in its passes; two points, between which it is no more than
             the straight line: the greatest of several linear functions is convex.
-        forward, both: FLOPs of a row's forward pass, and of both passes: of one row more in a micro-batch.
+        forward, both: FLOPs of a row's forward pass, and of both passes: of one row more in a micro-batch; where images
+            grow during the run, the mean of its steps. All else is of the model's own size, the greatest.
         parameters, trained_parameters: how many numbers `weights` and `trained` are.
         halved, copied: bytes of `gathered` that FSDP2 spares with bf16, and of the blocks' weights in bf16, which
             autocast keeps until the backward pass and FSDP2 does not; 0 in float32.
@@ -152,10 +154,8 @@ def measured_towers(recipe: Recipe, inputs: ModelInputs) -> Towers:
         model = build_model(_without_weights(recipe), inputs, seed=0)
     with FakeTensorMode():
         _make_fake(model)
-        few, more, many = (_batch(recipe, inputs, count) for count in (_FEW, _FEW + 1, rows))
-        # The product of adapters is one a micro-batch, which is left out.
-        less = flops_of(model, few)
-        forward, both = (found - before for found, before in zip(flops_of(model, more), less, strict=True))
+        few, many = (_batch(recipe, inputs, count) for count in (_FEW, rows))
+        forward, both = _row_flops(model, recipe, inputs)
         low, high = (passes(model, batch, bf16=bf16)[1] for batch in (few, many))
     weights, trained = list(model.parameters()), [value for value in model.parameters() if value.requires_grad]
     whole = sum(value.nbytes for value in weights)
@@ -205,11 +205,20 @@ def _make_fake(model: nn.Module) -> None:
                 values[name] = made[id(value)][1]  # type: ignore[assignment]
 
 
-def _batch(recipe: Recipe, inputs: ModelInputs, rows: int) -> Batch:
-    """A fake micro-batch: what the towers read of it."""
+def _row_flops(model: DualEncoder, recipe: Recipe, inputs: ModelInputs) -> tuple[int, int]:
+    forward = both = 0.0
+    for size, share in shares_of(inputs).items():
+        # The product of adapters is one a micro-batch, which is left out.
+        less, more = (flops_of(model, _batch(recipe, inputs, count, size)) for count in (_FEW, _FEW + 1))
+        forward, both = forward + share * (more[0] - less[0]), both + share * (more[1] - less[1])
+    return round(forward), round(both)
+
+
+def _batch(recipe: Recipe, inputs: ModelInputs, rows: int, size: int = 0) -> Batch:
+    """A fake micro-batch: what the towers read of it; of images of the model's own size where none is given."""
     settings, batch = recipe.model, Batch()
     if inputs.preprocessing is not None:
-        size = inputs.preprocessing.size
+        size = size or inputs.preprocessing.size
         batch["image"] = torch.zeros(rows, 3, size, size, dtype=torch.uint8)
     elif inputs.image_encoder is not None:
         features = settings.dim if settings.image.residual else inputs.image_encoder.feature_dim

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
 
 from openmofi.config import changed
-from openmofi.errors import UsageError
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.objectives.margin_softmax import sample_size
 from openmofi.plugins.planner.fake_passes import Towers, measured_towers
 from openmofi.plugins.sharded_towers import ranks_of_node
@@ -72,7 +73,7 @@ class MemoryPlan:
         memory: part → bytes on each GPU. Their sum is an upper estimate, since not all are largest at once.
         available: bytes of each GPU.
         host: bytes of shared memory for the batches that a rank's workers make ahead.
-        flops, loss_flops: of a rank's step, in the towers and in the losses.
+        flops, loss_flops: of a rank's step, in the towers and in the losses; where images grow, the mean of all steps.
         parameters, trained: of the towers: how many, and how many of these are trained.
         steps: of the run.
         hours: of all steps, with `UTILISATION` of the GPU's peak.
@@ -171,6 +172,28 @@ def cut_for(recipe: Recipe, inputs: ModelInputs, device: torch.device, gpus: int
     if found.left < 0:
         raise UsageError(found.verdict, f"{found.hint} Or set run.accumulate to a number, which is tried.")
     return found.accumulate
+
+
+def memory_was_full(recipe: Recipe, device: torch.device, ranks: int, steps: Sequence[int]) -> OpenMofiError:
+    """What a run ends with that a device had no memory for.
+
+    Args:
+        recipe: see `Recipe`.
+        device, ranks: one of the devices, and how many there are.
+        steps: of the checkpoints that there are.
+    """
+    rows, count = recipe.data.batch_size // ranks, recipe.run.accumulate
+    if steps:
+        return OpenMofiError(
+            f"The memory of {device} was full at {rows // count} rows at a time, which had fitted before.",
+            "See what else uses it, and go on with --resume.",
+        )
+    smaller = next((parts for parts in range(2 * count, rows + 1) if rows % parts == 0), 0)
+    again = f"Start again with --restart --set run.accumulate={smaller}, which leaves the batch as it is. "
+    return OpenMofiError(
+        f"{rows // count} rows at a time do not fit into the memory of {device}.",
+        (again if smaller else "") + f"See what fits: openmofi train {recipe.name} --plan.",
+    )
 
 
 def require_fit_on(recipe: Recipe, inputs: ModelInputs, device: torch.device, gpus: int) -> None:

@@ -291,7 +291,7 @@ def _images(settings: DataSettings, inputs: ModelInputs, count: int) -> Training
     if not inputs.preprocessing:
         return None
     decoded = KeptImages.of_dataset(count, inputs.preprocessing.size, _KEPT_BYTES)
-    return TrainingImages(inputs.preprocessing, settings.augment, decoded)
+    return TrainingImages(inputs.preprocessing, settings.augment, decoded, inputs.first_sizes)
 
 
 def _check_shards(

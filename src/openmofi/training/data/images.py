@@ -118,11 +118,22 @@ class TrainingImages:
         preprocessing: size, mean, deviation and filter.
         augment: the augmentations.
         kept: images that need not be decoded again.
+        first_sizes: other sizes, with which a run begins, and for which share of its steps; see `at`.
     """
 
     preprocessing: Preprocessing
     augment: Augment
     kept: KeptImages = field(default_factory=KeptImages)
+    first_sizes: tuple[tuple[int, ...], float] = ((), 0.0)
+
+    def at(self, step: int, steps: int) -> TrainingImages:
+        """These images as they are in a step of a run of so many: of the first sizes in turn, then of their own."""
+        (sizes, share), settings = self.first_sizes, self.preprocessing
+        if not sizes or step >= (count := round(share * steps)):
+            return self
+        size = sizes[step * len(sizes) // count]
+        resized = round(settings.resize_size * size / settings.size)
+        return replace(self, preprocessing=replace(settings, size=size, resize_size=resized))
 
     def batch(
         self, images: Sequence[bytes], seeds: Sequence[int], stored: Sequence[StoredAugmentation | None] = ()

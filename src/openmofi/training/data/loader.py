@@ -144,8 +144,10 @@ class Sources:
     def batch(self, step: int, rank: int, world: int, *, stop: int = 0) -> Made:
         """A rank's share of the global batch of `step`, and its rows whose images cannot be decoded.
 
-        What later steps read of remote shards is asked for ahead, until the step `stop`.
+        What later steps read of remote shards is asked for ahead, until the step `stop`, with which a run ends: images
+        grow until then. Without it they have the model's size.
         """
+        images = self.images and self.images.at(step, stop)
         share = slice(rank * self.batch_size // world, (rank + 1) * self.batch_size // world)
         if step + _AHEAD < stop and self._bytes.streams:
             self._bytes.ask_ahead(self._places(self.plan.rows(step + _AHEAD)[share]))
@@ -158,7 +160,7 @@ class Sources:
                 lambda position: self._other(step, share.start + position, int(planned[position])),
             )
             try:
-                batch = self._batch(step, share, chosen)
+                batch = self._batch(step, share, chosen, images)
             except UndecodableError as error:
                 self._refused.update((int(chosen[position]), why) for position, why in error.why.items())
                 continue
@@ -176,7 +178,7 @@ class Sources:
         """Return the names of rows' images, as messages give them."""
         return self.rows.names(rows, self.shards)
 
-    def _batch(self, step: int, share: slice, chosen: Ints) -> Batch:
+    def _batch(self, step: int, share: slice, chosen: Ints, images: TrainingImages | None) -> Batch:
         table = self.rows.take(
             chosen,
             [
@@ -184,7 +186,7 @@ class Sources:
                 "classes",
                 "scores",
                 *(["text"] if self.texts else []),
-                *(["file", "offset", "size"] if self.images else []),
+                *(["file", "offset", "size"] if images else []),
             ],
         )
         labels, weights = padded_labels(table, self.max_labels)
@@ -203,9 +205,9 @@ class Sources:
             batch.update(self.text_batch(texts, "text"))
         if self.hard:
             batch.update(self._hard(self.hard, step, share, labels[:, 0], table))
-        if self.images:
+        if images:
             draws = np.random.default_rng([self.seed, _IMAGES, step]).integers(0, 1 << 63, self.batch_size)
-            batch.update(self._seen(self.images, step, share, chosen, table, draws[share], texts))
+            batch.update(self._seen(images, step, share, chosen, table, draws[share], texts))
         return batch
 
     def _hard(self, hard: HardNegatives, step: int, share: slice, classes: Ints, table: Any) -> Batch:
@@ -304,7 +306,7 @@ class TrainingData:
 
         Args:
             start: first step.
-            stop: step to stop before.
+            stop: step to stop before, and the end of the run, by which the sizes of its images go.
             rank: this rank.
             world: number of ranks.
             workers: processes that make batches ahead; 0 makes them here.

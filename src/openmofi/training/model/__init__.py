@@ -215,20 +215,23 @@ def inputs_of(settings: ModelSettings) -> ModelInputs:
     """Return the `ModelInputs` of these settings; opens locked encoders, and builds no network to train.
 
     Raises:
-        UsageError, OpenMofiError: see `encoders.towers.image_trunk`.
+        UsageError, OpenMofiError: see `encoders.towers.image_trunk`; the tower does not take the first sizes.
     """
     image, text = settings.image, settings.text
     locked = image.spec.startswith(LOCKED)
     preprocessing = None if locked else image_preprocessing(image.spec, pretrained=image.pretrained, size=image.size)
+    if image.first_sizes:
+        own_part("adapters", "first_sizes").require_sizes(image, preprocessing)
     encoder = open_encoder(image.spec.removeprefix(LOCKED)) if locked else None
+    made = partial(ModelInputs, preprocessing, encoder, first_sizes=(image.first_sizes, image.first_share))
     if text.spec == "none":
-        return ModelInputs(preprocessing, encoder)
+        return made()
     if text.spec.startswith(LOCKED):
         same = encoder if text.spec == image.spec else None
         text_encoder = same or open_encoder(text.spec.removeprefix(LOCKED))
         text_encoder.text_features(["a"])  # one of images alone is refused before anything is read
-        return ModelInputs(preprocessing, encoder, "features", text_encoder)
-    return ModelInputs(preprocessing, encoder, "tokens", tokenize=text_tokens(text.spec))
+        return made("features", text_encoder)
+    return made("tokens", tokenize=text_tokens(text.spec))
 
 
 def build_model(settings: ModelSettings, inputs: ModelInputs, *, seed: int) -> DualEncoder:
@@ -332,6 +335,8 @@ def _tower(
         own_part("adapters", "low_rank").adapt(tower, side.lora, seeds[0], f"{setting}.lora.targets")
     if isinstance(side, ImageModel) and side.patch_dropout:
         own_part("adapters", "patch_dropout")(tower.trunk, side.patch_dropout, side.spec)
+    if isinstance(side, ImageModel) and side.first_sizes:
+        own_part("adapters", "first_sizes").take_any_size(tower.trunk)
     if not side.freeze_steps:
         freeze(tower, side.freeze, f"{setting}.freeze")
     return tower

@@ -78,6 +78,9 @@ class ImageModel(Settings):
         drop_path: stochastic depth (timm only).
         patch_dropout: share of an image's patches that a training step leaves out (FLIP, arXiv 2212.00794); of vision
             transformers of timm and open_clip.
+        first_sizes: pixels a side, below `size`, at which a run begins (progressive resizing; CLIPA, arXiv 2305.07017),
+            each for as many steps; of timm's vision transformers and towers that take any size.
+        first_share: share of the run's steps that these have together; the others have `size`.
     """
 
     spec: Annotated[
@@ -101,6 +104,8 @@ class ImageModel(Settings):
     gradient_checkpointing: bool = False
     drop_path: ProperFraction = 0.0
     patch_dropout: ProperFraction = 0.0
+    first_sizes: tuple[PositiveInt, ...] = ()
+    first_share: ProperFraction = 0.8
 
 
 @dataclass(frozen=True)
@@ -142,10 +147,9 @@ class ModelSettings(Settings):
         dim: of the joint space.
         nested: lengths of prefixes of an embedding that are trained to be embeddings themselves: each objective's loss
             is the mean over them and the whole (Matryoshka, arXiv 2205.13147).
-        start: of heads over locked encoders: `random` weights, or `labels`, in closed form of all images, or of 32,768
-            that are drawn by class: the image head at the linear discriminants of their classes, the text head at the
-            ridge regression from their texts to their embeddings, class vectors at class means. Residual heads change
-            nothing at first.
+        start: of heads over locked encoders that are not residual: `random` weights, or `labels`, in closed form of
+            all images, or of 32,768 that are drawn by class: the image head at the linear discriminants of their
+            classes, the text head at the ridge regression of texts to embeddings, class vectors at class means.
         start_share: of the weights before training in those that are evaluated and written, which lie between start and
             end (WiSE-FT, arXiv 2109.01903); needs a start from the labels, residual heads, or pretrained towers whose
             output is the embedding.
@@ -240,8 +244,7 @@ class DataSettings(Settings):
         augment: see `Augment`.
         reinforcement: see `Reinforcement`.
         max_labels: columns of `labels`; the best-scored are kept.
-        undecodable: greatest share of images that can no longer be decoded; another row of the dataset is trained on in
-            the place of each, and above it the run stops.
+        undecodable: greatest share of images that can no longer be decoded (others stand in); beyond it a run ends.
         hard_negatives: each row has a class that is easily taken for its own, drawn anew in each step: one that shares
             a name with it in the knowledge base, or a class above it. A sampled head scores it in any case, and its
             text is a negative of the contrastive loss.
@@ -340,11 +343,10 @@ class RunSettings(Settings):
         best: metric by which a checkpoint is the best: an evaluator's, such as `retrieval/map`, and the best checkpoint
             becomes the encoder; or one of the log's means, with `-` in front where less is better.
         threads: of torch, a process; 0 leaves its choice.
-        trackers: what gets the scalars of the log beside `log.jsonl`: `tensorboard`, `wandb`, `mlflow`,
-            `trackio`, or what a package adds.
+        trackers: what gets the log's scalars too: `tensorboard`, `wandb`, `mlflow`, `trackio`, or what a package adds.
         project: of the trackers; groups runs.
-        profile: steps of which `torch.profiler` records what each operation takes, after the first two:
-            `trace.json`, for ui.perfetto.dev, and a table, `profile.txt`.
+        profile: steps that `torch.profiler` records after the first two: `trace.json`, for ui.perfetto.dev, and
+            `profile.txt`.
         curves: write `curves.html`, a page of the learning curves, when the run ends or is stopped.
         report: measure the head of a locked encoder on the held-out rows beside the encoder itself, by length of the
             embedding and by how frequent an entity is: `results.json`, and `report.html` as a page.

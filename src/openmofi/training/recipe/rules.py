@@ -97,6 +97,11 @@ def validate(recipe: Recipe) -> None:
     check_micro_batches(recipe.data.batch_size, recipe.run)
     check_trackers(recipe.run.trackers)
     check_evaluation(recipe.run, texts=recipe.model.text.spec != "none")
+    if recipe.run.shard_over == "node" and not recipe.run.fsdp:
+        raise UsageError(
+            "run.shard_over: node says over what run.fsdp shards the towers, and that is off.",
+            "Set run.fsdp: true, or leave out run.shard_over.",
+        )
     if recipe.run.steps and recipe.run.epochs:
         raise UsageError("run.steps and run.epochs: a run has one length.", "Set run.steps=null, or run.epochs=0.")
 
