@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import statistics
 import time
@@ -172,12 +173,12 @@ def main() -> None:
         rows = train_input.measured(arguments.restart)
         harness.write_result("train", rows, train_input.figures(rows), keeps=True)
         return
+    from openmofi.encoders.devices import keep_freed_memory
     from openmofi.engine import Quiet
-    from openmofi.training.distributed import keep_freed_memory
     from studies.world.demo import label_world
     from studies.world.world_settings import world_settings
 
-    keep_freed_memory()
+    keep_freed_memory(math.inf)
     label_world(arguments.world, Quiet(), settings=world_settings(None, arguments.entities))
     if arguments.open_clip:
         harness.write_result(

@@ -1,5 +1,7 @@
 """Devices that are not there, batches that a device cannot hold, images that are normalised on it."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import count
 
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openmofi.encoders import Encoder, open_encoder, preprocess
+from openmofi.encoders import Encoder, devices, open_encoder, preprocess
 from openmofi.encoders.devices import RowLimit, autocast, device_named, normalised_on
 from openmofi.encoders.preprocess import Preprocessing, as_bytes
 from openmofi.errors import OpenMofiError, UsageError
@@ -154,3 +156,57 @@ def plain(image_tower) -> Encoder:
     """An encoder of images alone, whose fingerprint no other test's has."""
     name, dim = f"devices-{next(NUMBERS)}", 3 * SETTINGS.size**2
     return Encoder("test:devices", name, name, dim, dim, 0, None, SETTINGS, image_tower, None, lambda rows: rows, None)
+
+
+PROGRAM = """
+import resource, sys
+import numpy as np
+from openmofi.encoders.devices import keep_freed_memory
+
+kept = [keep_freed_memory(float(most)) for most in sys.argv[1:]]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    block = np.ones(8_000_000)  # 64 MB, each page written
+    del block
+print(*map(int, kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(*most):
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *most], check=True, capture_output=True, text=True)
+    *kept, count = map(int, done.stdout.split())
+    return kept, count
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs: glibc")
+def test_a_block_that_was_freed_is_not_fetched_from_the_system_again():
+    _, many = faults()
+    for most in ("inf", "268435456"):
+        kept, few = faults(most)
+        assert kept == [1]
+        assert few < many / 4
+    kept, few = faults("268435456", "inf", "268435456")
+    assert kept == [1, 1, 0], "the largest holds"
+    assert few < many / 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs: glibc")
+def test_blocks_over_half_of_what_is_kept_go_back_to_the_system():
+    _, many = faults()
+    _, count = faults("67108864")
+    assert count > many / 2
+
+
+def test_what_the_environment_says_goes_first(monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    assert not devices.keep_freed_memory(float("inf"))
+
+
+def test_an_encoder_on_cpu_keeps_what_it_frees(monkeypatch):
+    asked = []
+    monkeypatch.setattr("openmofi.encoders.networks.keep_freed_memory", lambda: asked.append(1))
+    from openmofi.encoders.networks import OnArrays
+
+    OnArrays(torch.nn.Identity(), "cpu")
+    OnArrays(torch.nn.Identity(), "meta")
+    assert asked == [1]

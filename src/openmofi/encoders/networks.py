@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from openmofi.arrays import Array
 from openmofi.encoders.arrays import numpy_of
-from openmofi.encoders.devices import BOUND, LOW_BOUND, on_device
+from openmofi.encoders.devices import BOUND, LOW_BOUND, keep_freed_memory, on_device
 from openmofi.encoders.heads import Head, apply_head
 from openmofi.encoders.preprocess import Tokens
 from openmofi.errors import UsageError, first_line
@@ -68,6 +68,10 @@ class OnArrays:
     device: str
     channels_last: bool = False
     rows: int = 0
+
+    def __post_init__(self) -> None:
+        if self.device == "cpu":
+            keep_freed_memory()
 
     @torch.inference_mode()
     def __call__(self, batch: Any) -> Array:

@@ -1,9 +1,8 @@
 """Ranks: joining the process group that `torchrun` describes, spreading the towers over it; settings of the process."""
 
-import ctypes
+import math
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, Shard
 from torch.nn.parallel import DistributedDataParallel
 
+from openmofi.encoders.devices import keep_freed_memory
 from openmofi.extensions import own_part
 from openmofi.objectives.collectives import max_over_ranks
 from openmofi.training.recipe import RunSettings
@@ -111,7 +111,7 @@ def training_process(threads: int, *, tf32: bool = False) -> Iterator[Ranks]:
         threads: of torch; 0 leaves its default.
         tf32: where there is CUDA, products of float32 matrices are computed in TF32.
     """
-    keep_freed_memory()
+    keep_freed_memory(math.inf)
     if threads:
         torch.set_num_threads(threads)
     device = (
@@ -170,31 +170,6 @@ def averaging(model: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
 def bare(model: nn.Module) -> nn.Module:
     """The towers themselves, whatever they are wrapped in."""
     return model.module if isinstance(model, DistributedDataParallel) else model
-
-
-# From glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
-_NEVER = -1
-_PAD_BYTES = 64 << 20
-
-
-def keep_freed_memory() -> bool:
-    """Keep the memory that a step frees in this process, for the next step.
-
-    By default glibc returns large blocks to the system, which clears each page when it is requested again. On CPU that
-    took a third of the time of a training step of a small convolutional network. See mallopt(3).
-
-    Returns:
-        Whether it is set: only where the allocator is glibc's, and `MALLOC_TRIM_THRESHOLD_` is not in the environment.
-    """
-    if sys.platform != "linux" or "MALLOC_TRIM_THRESHOLD_" in os.environ:
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        # Another C library, such as musl.
-        return False
-    return all([mallopt(_M_MMAP_MAX, 0), mallopt(_M_TRIM_THRESHOLD, _NEVER), mallopt(_M_TOP_PAD, _PAD_BYTES)])
 
 
 @contextmanager
