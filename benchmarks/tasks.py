@@ -9,7 +9,8 @@ before each step that is decided on) and what is really waited for until the res
 on this machine. PROGRAM is `embedding-atlas` (PyPI; Apple, MIT) in an environment of its own: it shows the same images
 as a table with their texts, labels, types, files, neighbours and the same map, so that all that the index knows is
 there. PYTHON is that of an environment with `lightly-studio` (PyPI; Lightly, Apache-2.0), which is given the same, and
-the index's vectors. What is not done there is `null`, with the reason in `why`. Peers that aren't given keep their rows.
+the index's vectors. What is not done there is `null`, with the reason in `why`. Of peers that aren't given the rows of
+before stay.
 """
 
 from __future__ import annotations

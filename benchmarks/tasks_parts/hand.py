@@ -33,7 +33,7 @@ class Hand:
     _last: float = 0.0
 
     def click(self, what: str | Any, *, thinks: bool = True, shift: bool = False, double: bool = False) -> None:
-        """Click what a selector or a locator names; with `shift` a key is held meanwhile. A double click counts once."""
+        """Click what a selector or a locator names, with `shift` a key being held; a double click counts once."""
         self.thoughts, self.clicks, self.keys = self.thoughts + thinks, self.clicks + 1, self.keys + shift
         target = self._of(what).first
         (target.dblclick if double else target.click)(timeout=PATIENCE, modifiers=["Shift"] if shift else [])

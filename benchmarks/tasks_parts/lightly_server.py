@@ -1,7 +1,4 @@
-"""LightlyStudio over a folder that `lightly.py` has written; run by the Python that has it.
-
-    python lightly_server.py FOLDER PORT
-"""
+"""LightlyStudio over a FOLDER that `lightly.py` has written, at a PORT; run by the Python that has it."""
 
 import hashlib
 import json

@@ -90,13 +90,14 @@ def kb_of(kb: KnowledgeBase | Folder, progress: Progress | None = None) -> Knowl
 
 
 def names_index(given: Any) -> bool:
-    """Whether it is a folder, also in a store, or the address of a server: that of an index, where verdicts are read."""
+    """Whether it is a folder, also in a store, or a server's address: where verdicts are read, that of an index."""
     from openmofi.search.store.connection import is_server
     from openmofi.storage.addresses import filesystem_of, in_object_store, is_folder, is_remote, store_errors
 
     with suppress(OSError, ValueError), store_errors(given):  # who reads it says what is wrong
-        readable = in_object_store(given) or not is_remote(given)
-        return is_server(given) or (readable and is_folder(*filesystem_of(given)))
+        return is_server(given) or (
+            (in_object_store(given) or not is_remote(given)) and is_folder(*filesystem_of(given))
+        )
     return False
 
 

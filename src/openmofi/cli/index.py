@@ -177,8 +177,7 @@ def _print_changes(changes: Changes, index: Any, as_json: bool, folder: Any = No
     from openmofi.pairs.problems import PROBLEMS_FILE, REASONS
 
     print_facts({name: _fact_text(value) for name, value in {"index": str(index), **asdict(changes)}.items() if value})
-    problems = Path(str(folder or index), PROBLEMS_FILE)
-    if set(changes.statuses) & set(REASONS) and problems.is_file():
+    if set(changes.statuses) & set(REASONS) and (problems := Path(str(folder or index), PROBLEMS_FILE)).is_file():
         typer.echo(f"images that could not be used, and why: {problems}")
 
 

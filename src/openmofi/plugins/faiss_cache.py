@@ -9,9 +9,10 @@
 
 Below 50,000 vectors comparing with all of them is as fast. Beyond, vectors lie in cells (IVF) as two bits for each
 dimension (product quantization, whose table for a query serves all cells): at a million that takes a fraction of the
-memory of a graph (HNSW) and of its time to build, is faster for the same recall, and finds also what a filter allows far
-from the query. What comes back is compared again by the vectors themselves, so that cosines are exact. How far a query looks is measured when the cache is
-made, without a filter and with filters of whole cells. `benchmarks/search.py` measures what is chosen.
+memory of a graph (HNSW) and of its time to build, is faster for the same recall, and finds also what a filter allows
+far from the query. What comes back is compared again by the vectors themselves, so that cosines are exact. How far a
+query looks is measured when the cache is made, without a filter and with filters of whole cells.
+`benchmarks/search.py` measures what is chosen.
 """
 
 from __future__ import annotations
@@ -134,8 +135,8 @@ _EFFORTS = (
 _GROWN = 1.25
 """Times as many vectors as when it was made, from which on it is made again: cells are of what there was."""
 _TIMES, _COMPARED, _COMPARED_OF_MANY, _MANY = 6, 80, 270, 200_000
-"""How many times what is asked for is compared by the vectors themselves, since codes say little, and how many at least:
-more from so many vectors on, where the nearest lie closer together.
+"""How many times what is asked for is compared by the vectors themselves, since codes say little, and how many at
+least: more from so many vectors on, where the nearest lie closer together.
 """
 _UNKNOWN = Effort(0, 0.0, 0, 0)
 _CELL = 250
