@@ -1,6 +1,6 @@
-"""Ten everyday tasks in Chromium by a script, on our page and on a peer's: gestures, and seconds.
+"""Ten everyday tasks in Chromium by a script, on our page and on peers': gestures, and seconds.
 
-    python benchmarks/tasks.py INDEX [--atlas PROGRAM] [--shots FOLDER]
+    python benchmarks/tasks.py INDEX [--atlas PROGRAM] [--lightly PYTHON] [--shots FOLDER]
 
 INDEX is that of `make demo`, with a map (`openmofi index map`). Each task begins where the page has just been opened,
 `ROUNDS` times over. Gestures are clicks (a look by the pointer counts as one), keys and drags; scrolling isn't counted.
@@ -8,7 +8,9 @@ Seconds are those of the keystroke-level model (Card, Moran and Newell 1983: a k
 before each step that is decided on) and what is really waited for until the result is seen: the median of the rounds,
 on this machine. PROGRAM is `embedding-atlas` (PyPI; Apple, MIT) in an environment of its own: it shows the same images
 as a table with their texts, labels, types, files, neighbours and the same map, so that all that the index knows is
-there. What is not done there is `null`, with the reason in `why`.
+there. PYTHON is that of an environment with `lightly-studio` (PyPI; Lightly, Apache-2.0), which is given the same, and
+the index's vectors. What is not done there is `null`, with the reason in `why`. Of peers that aren't given the rows of
+before stay.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from typing import Any
 import harness
 from openmofi.search import Index
 from page import served
-from tasks_parts import atlas, ours
+from tasks_parts import atlas, lightly, ours
 from tasks_parts.hand import PATIENCE, Hand
 from tasks_parts.world import World, table_of
 
@@ -80,6 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("index", type=Path)
     parser.add_argument("--atlas", type=Path, help="the program embedding-atlas")
+    parser.add_argument("--lightly", type=Path, help="the Python of an environment with lightly-studio")
     parser.add_argument("--shots", type=Path, help="a folder for pictures of each task's end")
     given = parser.parse_args()
     if given.shots:
@@ -89,10 +92,14 @@ def main() -> None:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         copy = Path(shutil.copytree(given.index, Path(folder) / "index"))
+        index = Index.open(copy)
+        table = table_of(index, Path(folder) / "images.parquet")
         if given.atlas:
-            table = table_of(Index.open(copy), Path(folder) / "images.parquet")
             with atlas.served(given.atlas, table) as address:
                 pages["embedding-atlas"] = measured(browser, "atlas", address, atlas.READY, atlas.WAYS, given.shots)
+        if given.lightly:
+            with lightly.served(given.lightly, table, index, Path(folder) / "lightly") as address:
+                pages["lightly"] = measured(browser, "lightly", address, lightly.READY, lightly.WAYS, given.shots)
         pages["openmofi"] = measured(browser, "ours", served(copy), ours.READY, ours.WAYS, given.shots)
         browser.close()
     rows = [
@@ -104,14 +111,13 @@ def main() -> None:
 
 
 def _ratios(pages: Mapping[str, Mapping[str, harness.Row]]) -> dict[str, float]:
-    """How many tasks each page does, and how much less ours takes for those that both do."""
-    doing = {page: {task for task, row in tasks.items() if row["gestures"]} for page, tasks in pages.items()}
+    """How many tasks each page does, and how much less ours takes for those that a peer does too."""
+    doing = {page: [task for task, row in tasks.items() if row["gestures"]] for page, tasks in pages.items()}
     ratios = {f"tasks_{page}": float(len(tasks)) for page, tasks in doing.items()}
-    if len(pages) > 1:
-        both = sorted(set.intersection(*doing.values()))
+    for page in pages.keys() - {"openmofi"}:
         for figure in ("gestures", "seconds"):
-            sums = {page: sum(tasks[task][figure] for task in both) for page, tasks in pages.items()}
-            ratios[f"{figure}_over_atlas"] = sums["openmofi"] / sums["embedding-atlas"]
+            ours, theirs = (sum(pages[each][task][figure] for task in doing[page]) for each in ("openmofi", page))
+            ratios[f"{figure}_over_{page.removeprefix('embedding-')}"] = ours / theirs
     return ratios
 
 

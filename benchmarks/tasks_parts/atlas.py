@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import time
-from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from tasks_parts.hand import Hand
+from tasks_parts.peer import running
 from tasks_parts.world import World
 
-_PATIENCE = 120.0
 _MAP = (
     "Not measured: it begins at a point of the map, which 0.26 draws by WebGPU with 16-bit floats alone; Chromium "
     "without a graphics card has none."
@@ -22,33 +17,12 @@ _MAP = (
 _READS = "It shows data, and writes nothing of them."
 
 
-@contextmanager
-def served(program: Path, table: Path) -> Generator[str]:
+def served(program: Path, table: Path) -> AbstractContextManager[str]:
     """A server over a table, within the block; its address."""
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     columns = ["--text", "text", "--image", "image", "--x", "x", "--y", "y", "--neighbors", "neighbors"]
     # A column in place of PageRank, which takes packages that nothing here asks for.
-    command = [str(program), str(table), *columns, "--pagerank", "id", "--port", str(port), "--no-auto-port"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _until_it_answers(f"http://localhost:{port}/", process)
-        yield f"http://localhost:{port}/"
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _until_it_answers(address: str, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + _PATIENCE
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            urlopen(address).close()
-            return
-        except URLError:
-            time.sleep(0.5)
-    raise SystemExit("embedding-atlas does not answer")
+    command = [str(program), str(table), *columns, "--pagerank", "id", "--no-auto-port"]
+    return running(lambda port: [*command, "--port", str(port)])
 
 
 def _narrowed(hand: Hand) -> str:

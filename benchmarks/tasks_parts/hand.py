@@ -32,10 +32,11 @@ class Hand:
     waited: float = 0.0
     _last: float = 0.0
 
-    def click(self, what: str | Any, *, thinks: bool = True, shift: bool = False) -> None:
-        """Click what a selector or a locator names; with `shift` a key is held meanwhile."""
+    def click(self, what: str | Any, *, thinks: bool = True, shift: bool = False, double: bool = False) -> None:
+        """Click what a selector or a locator names, with `shift` a key being held; a double click counts once."""
         self.thoughts, self.clicks, self.keys = self.thoughts + thinks, self.clicks + 1, self.keys + shift
-        self._of(what).first.click(timeout=PATIENCE, modifiers=["Shift"] if shift else [])
+        target = self._of(what).first
+        (target.dblclick if double else target.click)(timeout=PATIENCE, modifiers=["Shift"] if shift else [])
         self._last = time.perf_counter()
 
     def point(self, what: str | Any) -> None:
@@ -71,6 +72,21 @@ class Hand:
         self.page.mouse.up()
         if shift:
             self.page.keyboard.up("Shift")
+        self._last = time.perf_counter()
+
+    def drag_to(self, what: str | Any, target: str | Any) -> None:
+        """Drag the middle of one element onto another's."""
+        self.thoughts, self.drags = self.thoughts + 1, self.drags + 1
+        for element, steps in ((what, 1), (target, 12)):
+            box = self._of(element).first.bounding_box()
+            self.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=steps)
+            (self.page.mouse.down if element == what else self.page.mouse.up)()
+        self._last = time.perf_counter()
+
+    def gone(self, what: str | Any) -> None:
+        """Wait until it is no longer seen."""
+        self._of(what).first.wait_for(state="hidden", timeout=PATIENCE)
+        self.waited += time.perf_counter() - self._last
         self._last = time.perf_counter()
 
     def sees(self, what: str | Any, text: str = "") -> str:

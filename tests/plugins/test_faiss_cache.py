@@ -33,7 +33,7 @@ def _exact(folder, segments):
     return Exact([VectorFiles(folder).read(segment, 32) for segment in segments])
 
 
-@pytest.mark.parametrize("factory", ["IVF64,SQ8", "IVF64,RaBitQfs"])
+@pytest.mark.parametrize("factory", ["IVF64,SQ8", "IVF64,PQ16x4fs"])
 def test_faiss_beside_exact(tmp_path, segments, monkeypatch, factory):
     pytest.importorskip("faiss")
     monkeypatch.setattr(faiss_cache, "factory_for", lambda count, dim: factory)
@@ -132,8 +132,8 @@ def test_what_suits_how_many():
     assert [faiss_cache.factory_for(count, 256) for count in (0, 49_999, 50_000, 1_000_000, 9_000_000)] == [
         "",
         "",
-        "IVF200,RaBitQfs",
-        "IVF4000,RaBitQfs",
-        "IVF12000,RaBitQfs",
+        "IVF200,PQ128x4fs",
+        "IVF4000,PQ128x4fs",
+        "IVF12000,PQ128x4fs",
     ]
-    assert faiss_cache.factory_for(1_000_000, 128) == "IVF4000,SQ8"
+    assert {faiss_cache.factory_for(1_000_000, dim) for dim in (128, 201)} == {"IVF4000,SQ8"}

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 import openmofi
 from openmofi.cli.main import app
 from openmofi.labeling.correction import Recalibration
+from openmofi.plugins.sharing.indexes import publish_index
 from openmofi.review.verdicts import read_verdicts
 from openmofi.search import Verdict
 from openmofi.search.verdicts import precision, to_judge
@@ -23,7 +24,7 @@ def run(*arguments):
     return json.loads(done.stdout)
 
 
-def test_four_ways_have_the_same_figures(small_world, small_encoder, labelled, tmp_path):
+def test_four_ways_have_the_same_figures(small_world, small_encoder, labelled, bucket, tmp_path):
     index = openmofi.build_index(str(labelled), encoder=small_encoder, out=tmp_path / "index", progress=False)
     for number, each in enumerate(to_judge(index.connection, who="ann", limit=60)):
         image = each.image
@@ -35,7 +36,8 @@ def test_four_ways_have_the_same_figures(small_world, small_encoder, labelled, t
     figures = pytest.approx((page.precision, page.lower, page.upper), abs=1e-9)
     table = tmp_path / "verdicts.parquet"
     pq.write_table(index.verdict_table(), table)
-    for verdicts in (tmp_path / "index", table):
+    publish_index(tmp_path / "index", "s3://data/index")
+    for verdicts in (tmp_path / "index", "s3://data/index", table):
         for audit in (
             run("label", "audit", labelled, "--verdicts", verdicts, "--json"),
             run("dataset", "audit", labelled, "--truth", verdicts, "--json"),

@@ -89,6 +89,18 @@ def kb_of(kb: KnowledgeBase | Folder, progress: Progress | None = None) -> Knowl
     return opened(kb, progress)
 
 
+def names_index(given: Any) -> bool:
+    """Whether it is a folder, also in a store, or a server's address: where verdicts are read, that of an index."""
+    from openmofi.search.store.connection import is_server
+    from openmofi.storage.addresses import filesystem_of, in_object_store, is_folder, is_remote, store_errors
+
+    with suppress(OSError, ValueError), store_errors(given):  # who reads it says what is wrong
+        return is_server(given) or (
+            (in_object_store(given) or not is_remote(given)) and is_folder(*filesystem_of(given))
+        )
+    return False
+
+
 def verdicts_of(given: Any) -> Verdicts:
     """Verdicts of a file, or those that an index holds where its folder or address was given, also in a store.
 
@@ -96,13 +108,8 @@ def verdicts_of(given: Any) -> Verdicts:
         OpenMofiError: see `openmofi.review.verdicts.read_verdicts`, or the folder is no index.
     """
     from openmofi.review.verdicts import read_verdicts, verdicts_of_table
-    from openmofi.search.store.connection import is_server
-    from openmofi.storage.addresses import filesystem_of, in_object_store, is_folder, is_remote, store_errors
 
-    if not (is_index := is_server(given)):
-        with suppress(OSError, ValueError), store_errors(given):  # who reads it says what is wrong
-            is_index = (in_object_store(given) or not is_remote(given)) and is_folder(*filesystem_of(given))
-    if not is_index:
+    if not names_index(given):
         return read_verdicts(given)
     from openmofi.search import Index
     from openmofi.search.store.database import address_of

@@ -49,7 +49,7 @@ _Kb = Annotated[
 def build(call: Call, out: Any, as_json: Json = False) -> None:
     """Build an index, or go on with one: images that have not changed are not embedded again."""
     index = call(progress=not as_json)
-    _print_changes(index.changes, out, as_json)
+    _print_changes(index.changes, out, as_json, index.path)
     _say_uncalibrated(index, out)
 
 
@@ -168,7 +168,8 @@ def verdicts(
         typer.echo(f"{out}: {table.num_rows:,} verdicts, {counted:,} of them on labels that a label job can take")
 
 
-def _print_changes(changes: Changes, index: Any, as_json: bool) -> None:
+def _print_changes(changes: Changes, index: Any, as_json: bool, folder: Any = None) -> None:
+    """Print them; `folder` is that of an index in a store on this machine."""
     if as_json:
         print_json(asdict(changes))
         return
@@ -176,8 +177,8 @@ def _print_changes(changes: Changes, index: Any, as_json: bool) -> None:
     from openmofi.pairs.problems import PROBLEMS_FILE, REASONS
 
     print_facts({name: _fact_text(value) for name, value in {"index": str(index), **asdict(changes)}.items() if value})
-    if set(changes.statuses) & set(REASONS) and Path(str(index), PROBLEMS_FILE).is_file():
-        typer.echo(f"images that could not be used, and why: {index}/{PROBLEMS_FILE}")
+    if set(changes.statuses) & set(REASONS) and (problems := Path(str(folder or index), PROBLEMS_FILE)).is_file():
+        typer.echo(f"images that could not be used, and why: {problems}")
 
 
 def _say_uncalibrated(index: Index, address: Any) -> None:

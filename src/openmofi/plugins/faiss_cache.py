@@ -7,11 +7,12 @@
 - Tests: `tests/plugins/test_faiss_cache.py`
 - Documentation: `docs/search.md`
 
-Below 50,000 vectors comparing with all of them is as fast. Beyond, vectors lie in cells (IVF) as a bit for each
-dimension (RaBitQ): at a million that takes an eighth of the memory of a graph (HNSW) and a fraction of its time to
-build, is faster for the same recall, and finds also what a filter allows far from the query. What comes back is
-compared again by the vectors themselves, so that cosines are exact. How far a query looks is measured when the cache is
-made, without a filter and with filters of whole cells. `benchmarks/search.py` measures what is chosen.
+Below 50,000 vectors comparing with all of them is as fast. Beyond, vectors lie in cells (IVF) as two bits for each
+dimension (product quantization, whose table for a query serves all cells): at a million that takes a fraction of the
+memory of a graph (HNSW) and of its time to build, is faster for the same recall, and finds also what a filter allows
+far from the query. What comes back is compared again by the vectors themselves, so that cosines are exact. How far a
+query looks is measured when the cache is made, without a filter and with filters of whole cells.
+`benchmarks/search.py` measures what is chosen.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def _shares(retrieved: Ints, truth: Ints) -> Doubles:
 FROM = 50_000
 """Vectors from which on FAISS is used."""
 _BITS_FROM = 192
-"""Dimensions from which on bits say enough of vectors; below, bytes take as little."""
+"""Dimensions, of an even number, from which on two bits for each say enough of vectors; below, bytes take as little."""
 _FEW, _LEAST = 0.02, 10_000
 """Share of allowed vectors, and their number, up to which these alone are compared with all."""
 _NEARLY_ALL = 0.9
@@ -133,13 +134,13 @@ _EFFORTS = (
 """Cells that a query looks into: values that are tried, as far as there are so many."""
 _GROWN = 1.25
 """Times as many vectors as when it was made, from which on it is made again: cells are of what there was."""
-_TIMES, _COMPARED, _COMPARED_OF_MANY, _MANY = 6, 130, 270, 200_000
-"""How many times what is asked for is compared by the vectors themselves, since bits say little, and how many at least:
-more from so many vectors on, where the nearest lie closer together.
+_TIMES, _COMPARED, _COMPARED_OF_MANY, _MANY = 6, 80, 270, 200_000
+"""How many times what is asked for is compared by the vectors themselves, since codes say little, and how many at
+least: more from so many vectors on, where the nearest lie closer together.
 """
 _UNKNOWN = Effort(0, 0.0, 0, 0)
 _CELL = 250
-"""Vectors of a cell, at least."""
+"""Vectors of a cell, at least: fewer take less time than the cell itself."""
 _TRAINED = 40
 """Vectors a cell by which cells are found (FAISS asks for 39 at least)."""
 _ROWS = 65_536
@@ -241,10 +242,8 @@ def factory_for(count: int, dim: int) -> str:
     """Return FAISS's factory string for so many vectors; `""` where FAISS is not worth it."""
     if count < FROM:
         return ""
-    # Cells by 4 √n, as FAISS's guidelines have it, but none so small that a query's table for it costs more than its
-    # vectors.
-    cells = int(min(4 * np.sqrt(count), count / _CELL))
-    return f"IVF{cells},{'RaBitQfs' if dim >= _BITS_FROM else 'SQ8'}"
+    cells = int(min(4 * np.sqrt(count), count / _CELL))  # 4 √n: FAISS's guidelines
+    return f"IVF{cells},{'SQ8' if dim < _BITS_FROM or dim % 2 else f'PQ{dim // 2}x4fs'}"
 
 
 def vector_index(folder: Path, segments: Sequence[Segment], exact: Exact) -> VectorIndex:

@@ -284,6 +284,15 @@ def test_commands_read_and_write_it(images, bucket, tmp_path):
     assert "is read from a copy" in sentence(in_process("index", "add", ADDRESS, images), 1)
 
 
+def test_a_build_names_what_it_could_not_use(images, bucket, tmp_path):
+    (images / "cut-off.png").write_bytes((images / "red-0.png").read_bytes()[:60])
+    done = in_process("index", "build", images, "--encoder", "tiny", "-o", ADDRESS)
+    assert done.returncode == 0, done.stderr
+    named = Path(done.stdout.partition("and why: ")[2].strip())
+    assert named.parent.parent == tmp_path / "home/indexes"
+    assert ",cut-off," in named.read_text()
+
+
 def test_other_addresses_are_no_index(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for address in ("memory://x", "https://host/index"):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openmofi.api.given import Folder, kb_of, place_of, public, verdicts_of
-from openmofi.cli.command import output_path, print_json
+from openmofi.api.given import Folder, kb_of, names_index, place_of, public, verdicts_of
+from openmofi.cli.command import index_place, output_path, print_json
 from openmofi.cli.options import Call, Json, made_of
 from openmofi.cli.tables import percent, print_table
 
@@ -35,8 +35,8 @@ def audit(
     Args:
         labels: folder of labels or of a dataset. In Python also what `label` or `build_dataset` returned.
         truth: what images show: a CSV, TSV, JSON-lines or Parquet table with the columns key and entity, and any of the
-            others of `openmofi.schema.TRUTH`. Or verdicts on labels (the file of `openmofi label audit`, an index):
-            then the answer is `Labels.corrected`'s.
+            others of `openmofi.schema.TRUTH`. Or verdicts on labels (the file of `openmofi label audit`, an index, also
+            one in a store): then the answer is `Labels.corrected`'s.
         at_recall: recall at which precision is compared with the text-only linker's.
         split: only the pairs of this split of the truth.
         kb: knowledge base for the names of entities in the truth; by default the labels' own.
@@ -48,13 +48,13 @@ def audit(
     from openmofi.plugins.audit.audit import audit
     from openmofi.review.verdicts import holds_verdicts
 
-    if (Path(truth) / "index.db").exists() or holds_verdicts(truth):
+    if names_index(truth) or holds_verdicts(truth):
         opened = Labels.open(place_of(labels))
         return opened.corrected(verdicts_of(truth), kb=kb_of(kb) if kb else None)
     return audit(place_of(labels), truth, at_recall=at_recall, split=split, kb=kb_of(kb) if kb else None)
 
 
-@made_of(audit, truth=Annotated[Path, typer.Option()])
+@made_of(audit, truth=Annotated[Any, typer.Option(parser=index_place, metavar="FILE|INDEX")])
 def audit_command(
     call: Call,
     out: Annotated[

@@ -80,8 +80,7 @@ def place_of(given: str | Place) -> Place:
             f"Give it as text: '{scheme}://HOST/DATABASE'.",
         )
     if in_object_store(text):
-        copied: Path = own_part("snapshots", "copy")(text)
-        return copied
+        return Path(own_part("snapshots", "copy")(text))
     if is_remote(given):
         others = "".join(f", or {name}://HOST/DATABASE" for name in names[-1:])
         hint = f"Name a local folder, or an address in a store of objects (s3://…, gs://…, az://…){others}."
