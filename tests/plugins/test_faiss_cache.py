@@ -33,7 +33,7 @@ def _exact(folder, segments):
     return Exact([VectorFiles(folder).read(segment, 32) for segment in segments])
 
 
-@pytest.mark.parametrize("factory", ["IVF64,SQ8", "IVF64,PQ16x4fs"])
+@pytest.mark.parametrize("factory", ["IVF64,SQ8", "IVF64,PQ16x4fs", "IVF64,RaBitQfs"])
 def test_faiss_beside_exact(tmp_path, segments, monkeypatch, factory):
     pytest.importorskip("faiss")
     monkeypatch.setattr(faiss_cache, "factory_for", lambda count, dim: factory)

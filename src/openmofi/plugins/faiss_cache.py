@@ -10,9 +10,8 @@
 Below 50,000 vectors comparing with all of them is as fast. Beyond, vectors lie in cells (IVF) as two bits for each
 dimension (product quantization, whose table for a query serves all cells): at a million that takes a fraction of the
 memory of a graph (HNSW) and of its time to build, is faster for the same recall, and finds also what a filter allows
-far from the query. What comes back is compared again by the vectors themselves, so that cosines are exact. How far a
-query looks is measured when the cache is made, without a filter and with filters of whole cells.
-`benchmarks/search.py` measures what is chosen.
+far from the query. What comes back is compared again by the vectors themselves. How far a query looks is measured when
+the cache is made, without a filter and with filters of whole cells. `benchmarks/search.py` measures what is chosen.
 """
 
 from __future__ import annotations
@@ -134,9 +133,10 @@ _EFFORTS = (
 """Cells that a query looks into: values that are tried, as far as there are so many."""
 _GROWN = 1.25
 """Times as many vectors as when it was made, from which on it is made again: cells are of what there was."""
-_TIMES, _COMPARED, _COMPARED_OF_MANY, _MANY = 6, 80, 270, 200_000
+_TIMES, _COMPARED, _COMPARED_OF_BITS, _COMPARED_OF_MANY, _MANY = 6, 80, 130, 270, 200_000
 """How many times what is asked for is compared by the vectors themselves, since codes say little, and how many at
-least: more from so many vectors on, where the nearest lie closer together.
+least: more of caches that an earlier version made of single bits (RaBitQ), and from so many vectors on, where the
+nearest lie closer together.
 """
 _UNKNOWN = Effort(0, 0.0, 0, 0)
 _CELL = 250
@@ -176,7 +176,8 @@ class Layered:
         return self._search(queries, count, allowed, self._cells(allowed))
 
     def _search(self, queries: Array, count: int, allowed: Bools | None, cells: int) -> tuple[Array, Ints]:
-        compared = max(_TIMES * count, _COMPARED if self.covered < _MANY else _COMPARED_OF_MANY)
+        least = _COMPARED_OF_BITS if "RaBitQ" in self.name else _COMPARED
+        compared = max(_TIMES * count, least if self.covered < _MANY else _COMPARED_OF_MANY)
         parts = [self._nearest(queries, compared, allowed, cells)]
         if self.covered < len(self):
             rest = np.arange(len(self)) >= self.covered

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
 from openmofi.schema import TRUTH
+from openmofi.storage import is_remote
 from openmofi.storage.encodings import csv_reader, text_of
 
 # Read are the dump of MediaInfo entities (an array with an entity a line, also packed) and what the API gives of single
@@ -104,7 +105,8 @@ def read_truth_table(path: str | Path) -> pa.Table:
         of_commons = str(path).endswith(_ENDINGS)
         names, rows = (_REQUIRED, _commons_rows(Path(path))) if of_commons else _read(Path(path))
     except FileNotFoundError as error:
-        raise OpenMofiError(f"The truth {path} is missing.", "Check the path.") from error
+        hint = "It is read from a local disk: copy it here." if is_remote(path) else "Check the path."
+        raise OpenMofiError(f"The truth {path} is missing.", hint) from error
     except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise OpenMofiError(f"{path} cannot be read: {reason}.", _HINT) from error

@@ -170,7 +170,8 @@ def content_of(connection: Connection) -> str:
         "SELECT id, made, what, changes FROM commits WHERE what != 'map' ORDER BY id DESC LIMIT 1"
     ).fetchone()
     values = meta(connection)
-    return fingerprint([values["fingerprint"], values.get("content", ""), row])
+    named = [values["content"]] if "content" in values else []  # those of an earlier version have no name
+    return fingerprint([values["fingerprint"], *named, row])
 
 
 def column_of(connection: Connection, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:

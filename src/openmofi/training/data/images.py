@@ -129,7 +129,7 @@ class TrainingImages:
     def at(self, step: int, steps: int) -> TrainingImages:
         """These images as they are in a step of a run of so many: of the first sizes in turn, then of their own."""
         (sizes, share), settings = self.first_sizes, self.preprocessing
-        if not sizes or step >= (count := round(share * steps)):
+        if not sizes or step >= (count := min(round(share * steps), steps - 1)):
             return self
         size = sizes[step * len(sizes) // count]
         resized = round(settings.resize_size * size / settings.size)
