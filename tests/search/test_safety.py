@@ -22,9 +22,19 @@ from search_world import ColourEncoder, colour_encoder, coloured, write_images
 from openmofi.errors import OpenMofiError
 from openmofi.search import Index, Query, Verdict, build, remove
 from openmofi.search import writer as writer_module
-from openmofi.search.store.database import DATABASE, connect, last_commit, only_writer, snapshot
+from openmofi.search.store.database import (
+    DATABASE,
+    connect,
+    content_of,
+    last_commit,
+    meta,
+    only_writer,
+    snapshot,
+    transaction,
+)
 from openmofi.search.store.reading import FILE as THUMBNAILS
 from openmofi.search.writer import drop_images
+from openmofi.storage import fingerprint
 
 KILLS = int(os.environ.get("OPENMOFI_INDEX_KILLS", "0"))
 """Random moments of each kind of write; `make fuzz` takes 100."""
@@ -464,3 +474,14 @@ def test_an_address_that_an_index_names_is_refused_and_nobody_is_asked(index, ad
         opened = Index.open(index.path, ColourEncoder())
         with pytest.raises(OpenMofiError, match=SAID):
             opened.image_bytes(opened.search(Query()).hits[0].image.id)
+
+
+def test_an_index_of_before_commits_had_names_keeps_its_own(index):
+    connection = index.connection
+    named = content_of(connection)
+    with transaction(connection):
+        connection.execute("DELETE FROM meta WHERE name = 'content'")
+    row = connection.execute(
+        "SELECT id, made, what, changes FROM commits WHERE what <> 'map' ORDER BY id DESC LIMIT 1"
+    ).fetchone()
+    assert content_of(connection) == fingerprint([meta(connection)["fingerprint"], row]) != named
