@@ -27,7 +27,9 @@ from openmofi.objectives.protocol import Batch
 from openmofi.training.model.towers import DualEncoder, TrainedHead
 
 SHRINKAGE, RIDGE = 0.25, 0.3
-"""Of the mean variance of a feature; chosen on entities held out of training (docs/training.md)."""
+"""Shares of the mean variance of a feature, added to the scatter inside classes and to that of texts; chosen on
+entities held out of training (docs/training.md).
+"""
 _UNUSED, _LEAST = 0.01, 1e-4
 
 

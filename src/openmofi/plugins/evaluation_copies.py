@@ -77,8 +77,8 @@ def nearest_hashes(phash: Hashes, others: Hashes, bits: int) -> tuple[Ints, Ints
         values = (others[columns] >> shift) & mask
         order = np.argsort(values, kind="stable")
         values, there = values[order], columns[order]
-        wanted = (phash[rows] >> shift) & mask
-        low, high = np.searchsorted(values, wanted, "left"), np.searchsorted(values, wanted, "right")
+        sought = (phash[rows] >> shift) & mask
+        low, high = np.searchsorted(values, sought, "left"), np.searchsorted(values, sought, "right")
         for part in _parts(high - low):
             counts = high[part] - low[part]
             here = np.repeat(rows[part], counts)

@@ -175,7 +175,7 @@ def cut_for(recipe: Recipe, inputs: ModelInputs, device: torch.device, gpus: int
 
 
 def memory_was_full(recipe: Recipe, device: torch.device, ranks: int, steps: Sequence[int]) -> OpenMofiError:
-    """What a run ends with that a device had no memory for.
+    """Return the error with which a run ends when the memory of a device was full.
 
     Args:
         recipe: see `Recipe`.
