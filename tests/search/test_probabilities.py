@@ -12,7 +12,7 @@ from scipy.stats import norm
 from sklearn.isotonic import IsotonicRegression
 
 import openmofi
-from openmofi.search import Example, Index, Query, Verdict
+from openmofi.search import Example, Index, Query, Region, Verdict
 from openmofi.search.rank.calibration import Ending, any_of, end_of, expected_precision, share_of, with_share
 from openmofi.search.rank.fitting import (
     ImageLabels,
@@ -250,6 +250,19 @@ def test_recognition_names_what_is_shown_with_evidence(labelled_index, small_wor
         assert best.entity.id not in {sibling.id for sibling in best.siblings}
     assert np.mean(right) > 0.7
     assert np.mean(right) == pytest.approx(np.mean(probabilities), abs=0.15)
+
+
+def test_an_image_shows_what_it_shows(labelled_index):
+    """The same file is right whatever its cosine says of files in general; it is so for no other query of it."""
+    some = labelled_index.search(Query(text="red", limit=1)).hits[0].image.id
+    data = labelled_index.image_bytes(some)
+    for example in (Example(some), Example(data)):
+        hits = labelled_index.search(Query((example,), limit=30, fold=False)).hits
+        same = {hit.image.id for hit in hits if labelled_index.image_bytes(hit.image.id) == data}
+        assert some in same
+        assert {hit.image.id for hit in hits if hit.probability == 1} == same
+    for query in (Query((Example(data, region=Region(0, 0, 0.5, 1)),)), Query((Example(data),), text="blue")):
+        assert max(hit.probability for hit in labelled_index.search(query).hits) < 1
 
 
 def test_an_image_outside_of_all_that_is_known(labelled_index):

@@ -13,7 +13,15 @@ from openmofi.arrays import Array, Doubles, Ints
 from openmofi.search.query import Filters, Query
 from openmofi.search.rank.calibration import LIKELY, OF_IMAGES, end_of, expected_precision, uncalibrated
 from openmofi.search.rank.folding import folded_into
-from openmofi.search.rank.queries import Meaning, as_entity, images_by_text, judged_for, meaning_of, unknown_entity
+from openmofi.search.rank.queries import (
+    Meaning,
+    as_entity,
+    copies_of,
+    images_by_text,
+    judged_for,
+    meaning_of,
+    unknown_entity,
+)
 from openmofi.search.rank.state import State
 from openmofi.search.records import Hit, Results
 from openmofi.search.store.connection import Connection
@@ -251,7 +259,8 @@ def _listed(
     of_labels = {image: probability for image, probability in judged.items() if image in cosines}
     probabilities = by_similarity | of_labels
     if probabilities:  # a mark is a person's word, as a verdict is
-        probabilities |= dict.fromkeys(query.like, 1.0) | dict.fromkeys(query.unlike, 0.0)
+        probabilities |= dict.fromkeys([*copies_of(connection, query, nearest), *query.like], 1.0)
+        probabilities |= dict.fromkeys(query.unlike, 0.0)
     order = sorted(order, key=set(query.unlike).__contains__)
     if probabilities:
         # Equal probabilities keep the order of their cosines and keywords. Where only labels have one, what was judged
