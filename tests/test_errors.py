@@ -1,9 +1,12 @@
 """What errors tell people to do."""
 
+import importlib
 import json
+import sys
 
 import pytest
 
+from openmofi.cli.command import run_app
 from openmofi.errors import install_command
 from terminal import in_process, sentence
 
@@ -34,3 +37,22 @@ def test_an_extra_is_installed_from_where_the_package_came_from(tmp_path, monkey
     done = in_process("label", "gs://bucket/a.tar", "--kb", "k", "--encoder", "e", "-o", "o", cwd=tmp_path)
     assert sentence(done) == "This needs the package 'gcsfs', which is not installed."
     assert done.stderr.endswith(f"\n  Install it with: {command}\n")
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"), [("torch", "torch"), ("simplejpeg", "train"), ("onnx.reference", "export"), ("nowhere", "")]
+)
+def test_a_command_that_lacks_a_package_says_which_extra_brings_it(module, extra, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+
+    def app() -> None:
+        importlib.import_module(module)
+
+    with pytest.raises(SystemExit) as ended:
+        run_app(app)
+    assert ended.value.code == 1
+    command = install_command(extra) if extra else f"pip install {module}"
+    assert capsys.readouterr().err == (
+        f"error: This needs the package '{module.partition('.')[0]}', which is not installed.\n"
+        f"  Install it with: {command}\n"
+    )

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable
+from contextlib import suppress
 from urllib.parse import unquote, urlsplit
 
 _PASSWORD = re.compile(
@@ -70,11 +71,29 @@ class MissingExtraError(OpenMofiError):
 
     @classmethod
     def of(cls, package: str, extra: str = "") -> MissingExtraError:
-        """The error for a missing `package`, which `pip install openmofi[extra]` brings, or no extra."""
+        """The error for a missing `package`, which `pip install openmofi[extra]` brings: the smallest extra that does
+        where none is given, or none.
+        """
+        package = package.partition(".")[0]
+        extra = extra or _extra_with(package)
         return cls(
             f"This needs the package '{package}', which is not installed.",
             f"Install it with: {install_command(extra) if extra else f'pip install {package}'}",
         )
+
+
+def _extra_with(package: str) -> str:
+    """The extra of this installation that brings a package and least else; "" where none does."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    extras: dict[str, set[str]] = {}
+    with suppress(PackageNotFoundError):
+        for name, extra in re.findall(
+            r"^([\w.-]+).*extra == ['\"]([\w-]+)", "\n".join(requires("openmofi") or ()), re.M
+        ):
+            extras.setdefault(extra, set()).add(name.lower())
+    name = package.replace("_", "-").lower()
+    return min((extra for extra in extras if name in extras[extra]), key=lambda extra: len(extras[extra]), default="")
 
 
 def install_command(extras: str) -> str:

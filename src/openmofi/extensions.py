@@ -51,7 +51,7 @@ def extension(group: str, name: str) -> Any:
         raise
     except (ImportError, AttributeError) as error:
         if isinstance(error, ModuleNotFoundError) and point.module.startswith("openmofi.plugins."):
-            raise MissingExtraError.of(error.name or point.module, "torch") from error  # on which these stand
+            raise MissingExtraError.of(error.name or point.module) from error
         package = point.dist.name if point.dist else point.module
         raise OpenMofiError(
             f"The extension {name!r} of the package {package} cannot be loaded: {error}.",

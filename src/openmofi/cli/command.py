@@ -12,7 +12,7 @@ import typer
 import typer.core
 import typer.main
 
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.extensions import extension, extension_names
 from openmofi.terminal import json_text, make_output_visible, visible
 
@@ -205,8 +205,9 @@ def run_app(app: Callable[[], None]) -> None:
     make_output_visible()
     try:
         app()
-    except OpenMofiError as error:
-        _fail(error, f"error: {error.message}" + (f"\n  {error.hint}" if error.hint else ""), error.exit_code)
+    except (OpenMofiError, ModuleNotFoundError) as error:
+        said = error if isinstance(error, OpenMofiError) else MissingExtraError.of(error.name or str(error))
+        _fail(error, f"error: {said.message}" + (f"\n  {said.hint}" if said.hint else ""), said.exit_code)
     except (_Interrupted, KeyboardInterrupt) as error:
         advice = str(error) or "what is finished is kept; start the same command again to go on"
         _fail(error, f"interrupted: {advice}", 130)
