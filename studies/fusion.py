@@ -129,19 +129,19 @@ def run_fusion(
     tests = read_examples(study.table, (UNSEEN, SEEN))
     unseen = [example for example in tests if example.split == UNSEEN]
     answers = {
-        RECIPE: _fusion_answers(study, RECIPE, tests),
+        RECIPE: fusion_answers(study, RECIPE, tests),
         BI_ENCODER: _bi_encoder_answers(study, BI_ENCODER, tests, study.recipe(*BI_ENCODER_SETTINGS)),
         NO_PRIOR: _no_prior_answers(study, tests),
         UNTRAINED: _bi_encoder_answers(study, UNTRAINED, tests),
         PRIOR: prior_answers(tests),
     }
     without = {
-        name: _fusion_answers(study, name, ablated(unseen), *_SHORT, *settings) for name, settings in ABLATIONS.items()
+        name: fusion_answers(study, name, ablated(unseen), *_SHORT, *settings) for name, settings in ABLATIONS.items()
     }
     # On a share of the examples, each is seen as often as in the main run.
     steps = study.recipe().run.length
     shares = {
-        share: _fusion_answers(
+        share: fusion_answers(
             study, f"share-{share}", unseen, f"data.share={share}", f"run.steps={max(2, round(share * steps))}"
         )
         for share in SHARES
@@ -160,8 +160,15 @@ def ablated(unseen: Sequence[LinkExample]) -> list[LinkExample]:
     return list(unseen[::2])
 
 
-def _fusion_answers(study: FusionStudy, name: str, tests: Sequence[LinkExample], *settings: str) -> list[str]:
-    """Train a fusion decoder and let it answer."""
+def fusion_answers(study: FusionStudy, name: str, tests: Sequence[LinkExample], *settings: str) -> list[str]:
+    """Train a fusion decoder and let it answer.
+
+    Args:
+        study: its table is trained on.
+        name: of the run.
+        tests: what it answers.
+        settings: of the run.
+    """
     recipe, folder = study.recipe(*settings), study.root / name
 
     def answer() -> list[str]:
@@ -256,24 +263,24 @@ def fusion_metrics(
     at = np.array([example.split == UNSEEN for example in tests])
     unseen = [example for example in tests if example.split == UNSEEN]
     lemmas = np.array([example.group for example in unseen])
-    right = {name: _right(tests, given)[at] for name, given in answers.items()}
+    hits = {name: right(tests, given)[at] for name, given in answers.items()}
     half, half_lemmas = ablated(unseen), lemmas[::2]
-    without = {name: _right(half, given) for name, given in (ablations or {}).items()}
-    curve = {f"{share:g}": _right(unseen, given) for share, given in (shares or {}).items()}
+    without = {name: right(half, given) for name, given in (ablations or {}).items()}
+    curve = {f"{share:g}": right(unseen, given) for share, given in (shares or {}).items()}
     hidden = np.array([example.shadowed for example in unseen])
     measured: dict[str, tuple[Floats, NDArray[np.str_]]] = {
-        "accuracy": (right[RECIPE], lemmas),
-        "no_prior": (right[NO_PRIOR], lemmas),
-        "prior": (right[PRIOR], lemmas),
-        "biencoder": (right[UNTRAINED], lemmas),
-        "biencoder_tuned": (right[BI_ENCODER], lemmas),
-        "shadowed": (right[RECIPE][hidden], lemmas[hidden]),
+        "accuracy": (hits[RECIPE], lemmas),
+        "no_prior": (hits[NO_PRIOR], lemmas),
+        "prior": (hits[PRIOR], lemmas),
+        "biencoder": (hits[UNTRAINED], lemmas),
+        "biencoder_tuned": (hits[BI_ENCODER], lemmas),
+        "shadowed": (hits[RECIPE][hidden], lemmas[hidden]),
         **{f"ablations.{name}": (values, half_lemmas) for name, values in without.items()},
         **{f"curve.{name}": (values, lemmas) for name, values in curve.items()},
     }
     means = {name: float(values.mean()) for name, (values, _) in measured.items()}
     differences = {
-        f"over_{name}": paired_bootstrap(right[RECIPE], right[system], lemmas).as_dict()
+        f"over_{name}": paired_bootstrap(hits[RECIPE], hits[system], lemmas).as_dict()
         for name, system in (
             ("biencoder", UNTRAINED),
             ("biencoder_tuned", BI_ENCODER),
@@ -303,7 +310,8 @@ def fusion_metrics(
     }
 
 
-def _right(examples: Sequence[LinkExample], answers: Sequence[str]) -> Floats:
+def right(examples: Sequence[LinkExample], answers: Sequence[str]) -> Floats:
+    """(n,) 1 where the answer is the gold."""
     return np.array([answer == example.gold for answer, example in zip(answers, examples, strict=True)], np.float64)
 
 
