@@ -4,7 +4,7 @@ Every system is trained on the same examples and answers mentions of lemmas that
 lemmas that were trained on (`test_seen`). The fusion decoder and the tuned bi-encoder see the same number of examples,
 each at a learning rate of its own, and each is taken where it was best on the validation split. Ablations are short
 runs beside a short run of the whole model, `reference`, and answer every second mention of `test_unseen`: the worth of
-a part is the difference to that run.
+a part is the difference to that run. What fusion is worth, `studies.fusion_claim` measures.
 """
 
 from __future__ import annotations
@@ -54,12 +54,9 @@ BI_ENCODER_SETTINGS = ("optimizer.lr=1e-4", "optimizer.text_lr_multiplier=1")
 ABLATIONS: Mapping[str, tuple[str, ...]] = {
     REFERENCE: (),
     "no_similarity": ("model.similarity=false",),
-    "no_fusion": ("model.fusion=false",),
-    "no_fusion_no_similarity": ("model.fusion=false", "model.similarity=false"),
     "no_description": ("model.description=false",),
     "generate": ("model.head=generate",),
 }
-"""Without fusion the model is a cross-encoder: a candidate is read with the context, and not with its rivals."""
 SHARES = (0.25, 0.5)
 """Of the training examples, for the curve over data; the whole is the main run."""
 

@@ -113,6 +113,26 @@ def buffers(folder: Path, make: Maker, world: int) -> None:
         trained(recipe, folder / "buffers-parts", resume=True)
 
 
+GROWN = [(spread, compiled) for spread in ("ddp", "fsdp") for compiled in (False, True)]
+
+
+def grown_recipe(make: Maker, spread: str, compiled: bool):
+    """Two steps of small images, then two of whole ones."""
+    image = {"spec": "timm:test_vit", "first_sizes": (16,), "first_share": 0.5}
+    return make("multi_sampled", image=image, run={"steps": 4, "compile": compiled, **SPREAD[spread]})
+
+
+def grow(folder: Path, make: Maker, world: int) -> None:
+    """Images that grow, to the end and stopped where they do."""
+    for spread, compiled in GROWN:
+        recipe, name = grown_recipe(make, spread, compiled), f"{spread}-{compiled}"
+        trained(recipe, folder / f"grown-{name}")
+        try:
+            trained(recipe, folder / f"grown-parts-{name}", watcher=InterruptAt(2))
+        except KeyboardInterrupt:
+            trained(recipe, folder / f"grown-parts-{name}", resume=True)
+
+
 def evaluated_recipe(make: Maker, fsdp: bool):
     evaluate = EvaluateSettings(2, retrieval=True, knn=True, zero_shot=True, loss=True, held_out=0.5, neighbours=3)
     return make(
@@ -188,6 +208,7 @@ def main(folder: Path, make: Maker, rank: int, world: int, task: str) -> None:
                 "compare": compare,
                 "skip": skip,
                 "buffers": buffers,
+                "grow": grow,
                 "hybrid": hybrid,
                 "evaluate": evaluate,
                 "labels": labels,
