@@ -157,7 +157,9 @@ def ablated(unseen: Sequence[LinkExample]) -> list[LinkExample]:
     return list(unseen[::2])
 
 
-def fusion_answers(study: FusionStudy, name: str, tests: Sequence[LinkExample], *settings: str) -> list[str]:
+def fusion_answers(
+    study: FusionStudy, name: str, tests: Sequence[LinkExample], *settings: str, bf16: bool = False
+) -> list[str]:
     """Train a fusion decoder and let it answer.
 
     Args:
@@ -165,10 +167,13 @@ def fusion_answers(study: FusionStudy, name: str, tests: Sequence[LinkExample], 
         name: of the run.
         tests: what it answers.
         settings: of the run.
+        bf16: answers in bf16 too, in half of the time where a CPU has it.
     """
     recipe, folder = study.recipe(*settings), study.root / name
 
     def answer() -> list[str]:
+        import torch
+
         from openmofi.plugins.fusion.linker import answers_of
         from openmofi.plugins.fusion.store import open_fusion
 
@@ -176,7 +181,8 @@ def fusion_answers(study: FusionStudy, name: str, tests: Sequence[LinkExample], 
             f"train-{name}",
             lambda: train_linker(recipe, folder, resume=True, watcher=ProgressWatcher(study.progress, name)),
         )
-        return study.answers(name, lambda: answers_of(open_fusion(folder / LINKER), tests))
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            return study.answers(name, lambda: answers_of(open_fusion(folder / LINKER), tests))
 
     return _cached_answers(study, name, recipe, tests, answer)
 

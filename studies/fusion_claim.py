@@ -43,7 +43,8 @@ from studies.world.images.packages import fetch
 SEEDS = (0, 1, 2)
 ARMS: Mapping[str, tuple[str, ...]] = {"together": (), "alone": ("model.fusion=false",)}
 CANDIDATES = 20
-_SHARED = ("run.threads=1", 'stopping.split=""', "data.batch_size=8")
+_FROZEN = 'freeze=[encoder.embeddings.*,"encoder.encoder.layer.[012].*"]'
+_SHARED = ("run.threads=1", "optimizer.warmup=40", 'stopping.split=""', "data.batch_size=8", _FROZEN)
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def run_claim(out: str | Path, progress: Progress, *, overrides: Sequence[str] =
         answers: dict[str, list[list[str]]] = {arm: [] for arm in ARMS}
         for seed in SEEDS:
             for arm, settings in ARMS.items():
-                answers[arm].append(fusion_answers(study, f"{arm}-{seed}", tests, f"run.seed={seed}", *settings))
+                answers[arm].append(fusion_answers(study, f"{arm}-{seed}", tests, f"run.seed={seed}", *settings, bf16=True))
             metrics[name] = claim_metrics(tests, answers) | {"seconds": study.watch.totals()}
             write_json(root / "metrics.json", metrics)
     return metrics
@@ -177,7 +178,7 @@ def odd_ones(train: int = 6000, test: int = 1000) -> Iterator[LinkExample]:
 
 TABLES: Mapping[str, Texts] = {
     "odd_one": Texts(odd_ones, 400, ("data.max_candidates=5",), "control: the odd one out"),
-    "wordnet": Texts(many_candidates, 400, (f"data.max_candidates={CANDIDATES}",), "WordNet's examples"),
+    "wordnet": Texts(many_candidates, 350, (f"data.max_candidates={CANDIDATES}",), "WordNet's examples"),
 }
 
 
