@@ -83,7 +83,7 @@ def run_claim(out: str | Path, progress: Progress, *, overrides: Sequence[str] =
         study = FusionStudy(folder, progress, Stopwatch.open(folder / "seconds.json"), (*shared, *overrides))
         if not study.table.exists():
             write_examples(study.table, list(texts.examples()))
-        tests = read_examples(study.table, (UNSEEN,))
+        tests = ablated(read_examples(study.table, (UNSEEN,)))
         answers: dict[str, list[list[str]]] = {arm: [] for arm in ARMS}
         for seed in SEEDS:
             for arm, settings in ARMS.items():
@@ -177,8 +177,8 @@ def odd_ones(train: int = 6000, test: int = 1000) -> Iterator[LinkExample]:
 
 
 TABLES: Mapping[str, Texts] = {
-    "odd_one": Texts(odd_ones, 400, ("data.max_candidates=5",), "control: the odd one out"),
-    "wordnet": Texts(many_candidates, 350, (f"data.max_candidates={CANDIDATES}",), "WordNet's examples"),
+    "odd_one": Texts(odd_ones, 300, ("data.max_candidates=5",), "control: the odd one out"),
+    "wordnet": Texts(many_candidates, 200, (f"data.max_candidates={CANDIDATES}",), "WordNet's examples"),
 }
 
 

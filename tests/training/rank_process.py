@@ -113,20 +113,19 @@ def buffers(folder: Path, make: Maker, world: int) -> None:
         trained(recipe, folder / "buffers-parts", resume=True)
 
 
-GROWN = [(spread, compiled) for spread in ("ddp", "fsdp") for compiled in (False, True)]
-
-
 def grown_recipe(make: Maker, spread: str, compiled: bool):
     """Two steps of small images, then two of whole ones."""
-    image = {"spec": "timm:test_vit", "first_sizes": (16,), "first_share": 0.5}
-    return make("multi_sampled", image=image, run={"steps": 4, "compile": compiled, **SPREAD[spread]})
+    image = {"first_sizes": (16,), "first_share": 0.5}
+    kind = "exact" if compiled else "multi_sampled"
+    return make(kind, image=image, run={"steps": 4, "compile": compiled, **SPREAD[spread]})
 
 
 def grow(folder: Path, make: Maker, world: int) -> None:
-    """Images that grow, to the end and stopped where they do."""
-    for spread, compiled in GROWN:
+    """Images that grow, stopped where they do, and to the end without where nothing is compiled."""
+    for spread, compiled in ((spread, compiled) for spread in ("ddp", "fsdp") for compiled in (False, True)):
         recipe, name = grown_recipe(make, spread, compiled), f"{spread}-{compiled}"
-        trained(recipe, folder / f"grown-{name}")
+        if not compiled:
+            trained(recipe, folder / f"grown-{name}")
         try:
             trained(recipe, folder / f"grown-parts-{name}", watcher=InterruptAt(2))
         except KeyboardInterrupt:
