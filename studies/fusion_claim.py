@@ -5,9 +5,9 @@ Both are trained three times, with the same seeds, examples, candidates and step
 
 - `wordnet`: WordNet's example sentences, where each mention has at least 20 candidates, in training too: its lemma's
   senses, those of the same name in other parts of speech, then what the untrained bi-encoder holds for the nearest;
-- `odd_one`: a control made by program. A text asks for the thing whose colour, say, no other candidate has; of five
-  candidates two pairs share one, and another one is alone in its material. A model that scores each candidate by
-  itself is right in a third at most, whatever it learns; one that compares them can always be.
+- `pointer`: a control made by program, for a small T5 from random weights. Five things differ in colour, and the
+  description of a wrong one names the right one's. A model that scores each candidate by itself can only leave that
+  wrong one out and is right in a quarter, whatever it learns; one that reads all of them can always be.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from studies.world.images.packages import fetch
 SEEDS = (0, 1, 2)
 ARMS: Mapping[str, tuple[str, ...]] = {"together": (), "alone": ("model.fusion=false",)}
 CANDIDATES = 20
-_FROZEN = 'freeze=[encoder.embeddings.*,"encoder.encoder.layer.[012].*"]'
-_SHARED = ("run.threads=1", "optimizer.warmup=40", 'stopping.split=""', "data.batch_size=8", _FROZEN)
+_SHARED = ("run.threads=1", "optimizer.warmup=40", 'stopping.split=""')
+_SMALL = ("base=scratch", "width=64", "layers=1", "decoder_layers=1", "heads=4", "feed_forward=128")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,9 @@ def run_claim(out: str | Path, progress: Progress, *, overrides: Sequence[str] =
         answers: dict[str, list[list[str]]] = {arm: [] for arm in ARMS}
         for seed in SEEDS:
             for arm, settings in ARMS.items():
-                answers[arm].append(fusion_answers(study, f"{arm}-{seed}", tests, f"run.seed={seed}", *settings, bf16=True))
+                answers[arm].append(
+                    fusion_answers(study, f"{arm}-{seed}", tests, f"run.seed={seed}", *settings, bf16=True)
+                )
             metrics[name] = claim_metrics(tests, answers) | {"seconds": study.watch.totals()}
             write_json(root / "metrics.json", metrics)
     return metrics
@@ -136,7 +138,7 @@ def many_candidates(train: int = 5) -> Iterator[LinkExample]:
         texts, candidates = model.embed(list(map(mention_text, chosen))), model.embed(list(map(candidate_text, pool)))
     for example, scores in zip(chosen, texts @ candidates.T, strict=True):
         listed = {candidate.id: candidate for candidate in example.candidates}
-        near = [pool[row] for row in scores.topk(2 * CANDIDATES).indices.tolist()]
+        near = [pool[row] for row in scores.argsort(descending=True).tolist()[: 2 * CANDIDATES]]
         for candidate in [*of_name[example.group.rpartition(".")[0]].values(), *near]:
             if len(listed) < CANDIDATES:
                 listed.setdefault(candidate.id, replace(candidate, prior=0.0))
@@ -148,37 +150,47 @@ _THINGS = (
     "spoon plate knife jar tray ladder bench gate door frame ring crown mask fan comb brush pen coin doll wheel"
 )
 _UNSEEN = 10
-_QUALITIES = {
-    "colour": ["red", "blue", "green", "yellow", "black", "white", "purple", "brown"],
-    "material": ["wood", "steel", "glass", "paper", "stone", "leather", "plastic", "silver"],
-}
+_COLOURS = ["red", "blue", "green", "yellow", "black", "white", "purple", "brown"]
 
 
-def odd_ones(train: int = 6000, test: int = 1000) -> Iterator[LinkExample]:
+def pointers(train: int = 12_800, test: int = 1000) -> Iterator[LinkExample]:
     """Examples of the control; things of the test are not those of training."""
     draw, named = np.random.default_rng(0), _THINGS.split()
     for row in range(train + test):
-        things = named[:-_UNSEEN] if row < train else named[-_UNSEEN:]
-        thing, asked = str(draw.choice(things)), str(draw.choice(list(_QUALITIES)))
-        # One value once and two twice, for each quality; who is alone in one is not alone in the other.
-        order = draw.permutation(5)
-        alone = {"colour": order, "material": [order[1], order[0], *draw.permutation(order[2:])]}
-        values = {quality: [""] * 5 for quality in _QUALITIES}
-        for quality, names in _QUALITIES.items():
-            a, b, c = draw.choice(names, 3, replace=False).tolist()
-            for place, value in zip(alone[quality], (a, b, b, c, c), strict=True):
-                values[quality][place] = value
-        described = (f"{colour} and made of {material}" for colour, material in zip(*values.values(), strict=True))
-        listed = tuple(LinkCandidate(str(place), thing, text) for place, text in enumerate(described))
-        text = f"take the {thing} whose {asked} no other has"
-        start = text.index(thing)
-        split = TRAIN if row < train else UNSEEN
-        yield LinkExample(text, start, start + len(thing), listed, str(alone[asked][0]), split, thing)
+        thing = str(draw.choice(named[:-_UNSEEN] if row < train else named[-_UNSEEN:]))
+        colours = draw.choice(_COLOURS, 5, replace=False).tolist()
+        right_one, other = draw.choice(5, 2, replace=False).tolist()
+        listed = [LinkCandidate(str(place), thing, colour) for place, colour in enumerate(colours)]
+        listed[other] = replace(listed[other], description=f"{colours[other]}, the right one is {colours[right_one]}")
+        start, split = len("take the right "), TRAIN if row < train else UNSEEN
+        text = f"take the right {thing}"
+        yield LinkExample(text, start, len(text), tuple(listed), str(right_one), split, thing)
 
 
 TABLES: Mapping[str, Texts] = {
-    "odd_one": Texts(odd_ones, 300, ("data.max_candidates=5",), "control: the odd one out"),
-    "wordnet": Texts(many_candidates, 200, (f"data.max_candidates={CANDIDATES}",), "WordNet's examples"),
+    "pointer": Texts(
+        pointers,
+        400,
+        (
+            "data.max_candidates=5",
+            "data.batch_size=32",
+            "freeze=[]",
+            "run.precision=fp32",
+            "optimizer.text_lr_multiplier=1",
+            *(f"model.{setting}" for setting in _SMALL),
+        ),
+        "control: one names another",
+    ),
+    "wordnet": Texts(
+        many_candidates,
+        200,
+        (
+            f"data.max_candidates={CANDIDATES}",
+            "data.batch_size=8",
+            'freeze=[encoder.embeddings.*,"encoder.encoder.layer.[012].*"]',
+        ),
+        "WordNet's examples",
+    ),
 }
 
 

@@ -4,32 +4,28 @@ import json
 from collections import Counter
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from fusion_world import TINY, make_examples, write_tokenizer
 
 from openmofi.engine import Quiet
 from openmofi.plugins.fusion.examples import UNSEEN, LinkCandidate, LinkExample, write_examples
 from studies import fusion_claim
-from studies.fusion_claim import ARMS, CANDIDATES, SEEDS, TABLES, claim_metrics, many_candidates, odd_ones, run_claim
+from studies.fusion_claim import ARMS, CANDIDATES, SEEDS, TABLES, claim_metrics, many_candidates, pointers, run_claim
 
 
-def test_in_the_control_only_the_others_tell_which_candidate_is_meant():
-    examples = list(odd_ones(300, 3000))
+def test_in_the_control_another_candidate_tells_which_is_meant():
+    examples = list(pointers(300, 300))
     assert not {one.mention for one in examples[:300]} & {one.mention for one in examples[300:]}
-    shares = Counter()
+    places = Counter()
     for one in examples:
-        qualities = np.array([candidate.description.split(" and made of ") for candidate in one.candidates])
-        alone = [[count[value] == 1 for value in column] for column in qualities.T for count in [Counter(column)]]
-        asked = ["colour", "material"].index(one.text.split()[4])
-        assert alone[asked] == [candidate.id == one.gold for candidate in one.candidates]
-        assert alone[1 - asked].count(True) == 1
-        assert not alone[1 - asked][int(one.gold)]
-        # By any order of colours or materials, the gold is first in a third.
-        shares[asked] += qualities[:, asked].tolist().index(min(qualities[:, asked])) == int(one.gold)
-        shares["asked", asked] += 1
-    for asked in (0, 1):
-        assert shares[asked] / shares["asked", asked] == pytest.approx(1 / 3, abs=0.04)
+        colours = [candidate.description.split(", ")[0] for candidate in one.candidates]
+        assert len(set(colours)) == 5
+        (pointing,) = (candidate for candidate in one.candidates if "right" in candidate.description)
+        assert colours.index(pointing.description.split()[-1]) == int(one.gold) != int(pointing.id)
+        assert {candidate.title for candidate in one.candidates} == {one.mention}
+        # Of the other four, each as often as another.
+        places[sorted(set(range(5)) - {int(pointing.id)}).index(int(one.gold))] += 1
+    assert [places[place] / 600 for place in range(4)] == pytest.approx([0.25] * 4, abs=0.05)
 
 
 def test_the_difference_is_told_by_seeds_and_by_lemmas():
