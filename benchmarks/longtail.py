@@ -9,10 +9,10 @@ by the package's own objectives and optimisers, images drawn by the square root 
 - `sampled`: margin softmax over the batch's own classes and a hundredth of the others;
 - `multi-task`: the sum of both;
 - `exact`: margin softmax over all classes, where there are 20,000 (and once, last, where there are 200,000).
-Each but `exact`, which takes those of `sampled`, has two settings that a world of its own (seed 0; with 200,000 classes
-in a quarter of the steps) chooses: from a start, half or double of either is taken while the mean mAP over the bands
-rises, so that no choice lies at the edge of what was tried (`multi-task` has the others' temperature and head's rate).
-Then each is trained on `--seeds` other worlds, the same for all.
+Each but `exact`, which takes those of `sampled`, has two settings that a world of its own (seed 0, a quarter of the
+steps) chooses: from a start, half or double of either is taken while the mean mAP over the bands rises, so that no
+choice lies at the edge of what was tried (`multi-task` has the others' temperature and head's rate). Then each is
+trained on `--seeds` other worlds, the same for all.
 New images of up to 1,000 classes a band (1–4, 5–49 and 50 or more images in training) are looked for among all new
 images, by image (mAP without the query), and named by these classes' texts.
 
@@ -240,23 +240,23 @@ class Runs:
             print(name, {key: round(value, 4) for key, value in found.items()}, flush=True)
         return dict(json.loads(path.read_text()))
 
-    def chosen(self, classes: int) -> dict[str, dict[str, float]]:
+    def chosen(self) -> dict[str, dict[str, float]]:
         """Arm → the setting that no neighbour beats on the world of seed 0; `multi-task` has the others' too."""
         best: dict[str, dict[str, float]] = {}
         for arm, start in STARTS.items():
             setting = (best[CONTRASTIVE] | best[SAMPLED] if arm == MULTI else {}) | dict(start)
             while True:
                 near = [setting | {axis: setting[axis] * by} for axis in start for by in (FACTOR, 1 / FACTOR)]
-                highest = max([setting, *near], key=lambda tried: self._mean(classes, arm, tried))
+                highest = max([setting, *near], key=lambda tried: self._mean(arm, tried))
                 if highest is setting:
                     break
                 setting = highest
             best[arm] = setting
         return best | {EXACT: best[SAMPLED]}
 
-    def _mean(self, classes: int, arm: str, setting: Setting) -> float:
-        """The mean mAP over the bands on the world of seed 0, with many classes after a short training."""
-        found = self.result(classes, arm, setting, 0, self.steps // (4 if classes == LARGE else 1))
+    def _mean(self, arm: str, setting: Setting) -> float:
+        """The mean mAP over the bands of a short training on the world of seed 0."""
+        found = self.result(LARGE, arm, setting, 0, self.steps // 4)
         return statistics.mean(found[f"map/{band}"] for band in BANDS)
 
 
@@ -302,14 +302,12 @@ def _interval(values: Sequence[float]) -> list[float]:
     return [float(mean - half), float(mean + half)]
 
 
-def write(
-    runs: Runs, chosen: Mapping[int, Mapping[str, Setting]], found: Mapping[int, Mapping[str, list[dict[str, float]]]]
-) -> None:
+def write(runs: Runs, chosen: Mapping[str, Setting], found: Mapping[int, Mapping[str, list[dict[str, float]]]]) -> None:
     """Write what there is to `results/longtail.json`."""
     rows: list[Any] = []
     ratios: dict[str, float] = {}
     for classes, arms in found.items():
-        rows += rows_of(classes, chosen[classes], arms) + pairs_of(classes, arms)
+        rows += rows_of(classes, chosen, arms) + pairs_of(classes, arms)
         for ours, theirs in ((MULTI, CONTRASTIVE), (SAMPLED, CONTRASTIVE), (MULTI, SAMPLED), (EXACT, SAMPLED)):
             for band in BANDS if ours in arms and theirs in arms else ():
                 both = list(zip(arms[ours], arms[theirs], strict=False))
@@ -332,13 +330,13 @@ def main() -> None:
     threadpool_limits(1)
     arguments.work.mkdir(parents=True, exist_ok=True)
     runs = Runs(arguments.work, arguments.steps, arguments.batch)
-    chosen = {classes: runs.chosen(classes) for classes in (LARGE, SMALL)}
+    chosen = runs.chosen()
     seeds = range(1, arguments.seeds + 1)
     plan = [(classes, arm, seed) for seed in seeds for classes in (LARGE, SMALL) for arm in STARTS]
     plan += [(SMALL, EXACT, seed) for seed in seeds]
     found: dict[int, dict[str, list[dict[str, float]]]] = {}
     for classes, arm, seed in [*plan, (LARGE, EXACT, 1)]:
-        result = runs.result(classes, arm, chosen[classes][arm], seed, runs.steps)
+        result = runs.result(classes, arm, chosen[arm], seed, runs.steps)
         found.setdefault(classes, {}).setdefault(arm, []).append(result)
         if arm in (MULTI, EXACT):
             write(runs, chosen, found)
