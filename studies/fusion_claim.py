@@ -103,9 +103,10 @@ def claim_metrics(tests: Sequence[LinkExample], answers: Mapping[str, Sequence[S
         answers: arm → for each seed the answers to all of them.
 
     Returns:
-        `accuracy` (arm → of each seed), `candidates` (mean of a mention), `mentions`, `lemmas`; `by_t`, the difference
-        of together and alone over seeds and lemmas (see `difference_by_t`); `by_seed`, by t over the paired seeds;
-        `by_lemma`, bootstrap over lemmas with these seeds as they are.
+        `accuracy` (arm → of each seed), `same` (share of equal answers, for each seed), `candidates` (mean of a
+        mention), `mentions`, `lemmas`; `by_t`, the difference of together and alone over seeds and lemmas (see
+        `difference_by_t`); `by_seed`, by t over the paired seeds; `by_lemma`, bootstrap over lemmas with these seeds as
+        they are.
     """
     lemmas = np.array([example.group for example in tests])
     values = {arm: np.stack([right(tests, given) for given in seeds]) for arm, seeds in answers.items()}
@@ -113,6 +114,9 @@ def claim_metrics(tests: Sequence[LinkExample], answers: Mapping[str, Sequence[S
     apart = ours.mean(1) - theirs.mean(1)
     return {
         "accuracy": {arm: rows.mean(1).tolist() for arm, rows in values.items()},
+        "same": [
+            float(np.mean(np.array(one) == other)) for one, other in zip(*(answers[arm] for arm in ARMS), strict=True)
+        ],
         "candidates": float(np.mean([len(example.listed) for example in tests])),
         "mentions": len(tests),
         "lemmas": len(set(lemmas)),

@@ -36,6 +36,7 @@ def test_the_difference_is_told_by_seeds_and_by_lemmas():
 
     found = claim_metrics(tests, {"together": answers(1, 2, 3), "alone": answers(3, 4, 4)})
     assert found["accuracy"] == {"together": [7 / 8, 6 / 8, 5 / 8], "alone": [5 / 8, 4 / 8, 4 / 8]}
+    assert found["same"] == [6 / 8, 6 / 8, 7 / 8]
     assert (found["mentions"], found["lemmas"], found["candidates"]) == (8, 4, 1)
     # Differences of .25, .25 and .125: mean 5/24, standard error 1/24, t = 5 with two degrees of freedom.
     assert found["by_seed"]["difference_interval"] == pytest.approx(
