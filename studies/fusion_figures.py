@@ -21,8 +21,6 @@ ROWS: Mapping[str, str] = {
 ABLATION_ROWS: Mapping[str, str] = {
     "reference": "the whole model, as briefly trained",
     "no_similarity": "without the cosine of context and candidate",
-    "no_fusion": "without fusion: a cross-encoder with the cosine",
-    "no_fusion_no_similarity": "without both: a cross-encoder alone",
     "no_description": "without descriptions",
     "generate": "generates the title instead of selecting",
 }

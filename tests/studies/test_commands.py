@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from studies import comparison, fusion, linkers, noisy, paper, real, reinforced
+from studies import comparison, fusion, fusion_claim, linkers, noisy, paper, real, reinforced
 from studies.command import run_command
 
 OPTIONS = {
     comparison: ("--out", "--full", "--set", "--json"),
     fusion: ("--out", "--set", "--curve", "--json"),
+    fusion_claim: ("--out", "--set", "--json"),
     real: ("--out", "--demo", "--json"),
     noisy: ("--out", "--demo", "--json"),
     paper: ("--out", "--demo", "--set", "--engine", "--json"),

@@ -113,6 +113,25 @@ def buffers(folder: Path, make: Maker, world: int) -> None:
         trained(recipe, folder / "buffers-parts", resume=True)
 
 
+def grown_recipe(make: Maker, spread: str, compiled: bool):
+    """Two steps of small images, then two of whole ones."""
+    image = {"first_sizes": (16,), "first_share": 0.5}
+    kind = "exact" if compiled else "multi_sampled"
+    return make(kind, image=image, run={"steps": 4, "compile": compiled, **SPREAD[spread]})
+
+
+def grow(folder: Path, make: Maker, world: int) -> None:
+    """Images that grow, stopped where they do, and to the end without where nothing is compiled."""
+    for spread, compiled in ((spread, compiled) for spread in ("ddp", "fsdp") for compiled in (False, True)):
+        recipe, name = grown_recipe(make, spread, compiled), f"{spread}-{compiled}"
+        if not compiled:
+            trained(recipe, folder / f"grown-{name}")
+        try:
+            trained(recipe, folder / f"grown-parts-{name}", watcher=InterruptAt(2))
+        except KeyboardInterrupt:
+            trained(recipe, folder / f"grown-parts-{name}", resume=True)
+
+
 def evaluated_recipe(make: Maker, fsdp: bool):
     evaluate = EvaluateSettings(2, retrieval=True, knn=True, zero_shot=True, loss=True, held_out=0.5, neighbours=3)
     return make(
@@ -188,6 +207,7 @@ def main(folder: Path, make: Maker, rank: int, world: int, task: str) -> None:
                 "compare": compare,
                 "skip": skip,
                 "buffers": buffers,
+                "grow": grow,
                 "hybrid": hybrid,
                 "evaluate": evaluate,
                 "labels": labels,

@@ -1,5 +1,6 @@
 """Runs whose images grow: as runs of one size where they have one, stopped and gone on with, and what is written."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,9 @@ from openmofi.encoders import open_encoder
 from openmofi.errors import UsageError
 from openmofi.training.recipe import EvaluateSettings
 
+from .rank_process import grown_recipe
 from .small_runs import InterruptAt, differences, losses, same, stored, trained
+from .test_run_distributed import on_ranks
 
 pytestmark = pytest.mark.slow
 
@@ -61,6 +64,27 @@ def test_a_stopped_run_goes_on_to_the_bit_at_the_right_size_with_other_workers(m
     assert sides[6:] == sides[:6]
     assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
     assert not differences(*(stored(tmp_path / name, 6) for name in ("whole", "parts")))
+
+
+@pytest.fixture(scope="module")
+def ranks(make, tmp_path_factory):
+    """Runs on two ranks."""
+    folder = tmp_path_factory.mktemp("ranks")
+    on_ranks(folder, make, 2, "grow")
+    return folder
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("spread", ["ddp", "fsdp"])
+def test_ranks_learn_what_one_process_learns_and_go_on_where_images_grow(ranks, make, tmp_path, spread, compiled):
+    recipe = grown_recipe(make, "ddp", compiled)
+    trained(replace(recipe, run=replace(recipe.run, compile=False)), tmp_path)
+    parts, whole = ranks / f"grown-parts-{spread}-{compiled}", ranks / f"grown-{spread}-{compiled}"
+    assert losses(parts) == pytest.approx(losses(tmp_path), rel=1e-4)
+    if not compiled:
+        assert losses(parts) == losses(whole)
+        assert not differences(stored(parts, 4), stored(whole, 4))
 
 
 def test_evaluations_and_the_encoder_see_whole_images(make, tmp_path):
