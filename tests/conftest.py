@@ -31,8 +31,8 @@ backbones.open_backbones = functools.cache(backbones.open_backbones)
 # What was just written is waited for before it is trusted: here for two ticks of Linux's clock, not five.
 digests._CLOCK_TICK = 0.02
 
-# Tests' servers end within 20 ms, not half a second, and send what they write at once: an answer's body would wait 40 ms
-# for the client to acknowledge the headers.
+# Servers of tests end within 20 ms, not half a second, and send what they write at once: the body of an answer would
+# wait 40 ms until the client acknowledges the headers.
 socketserver.BaseServer.serve_forever.__defaults__ = (0.02,)
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
 

@@ -379,15 +379,16 @@ def test_a_copy_that_is_open_stays(images, bucket, tmp_path, monkeypatch):
     process = context.Process(server, (theirs,))
     process.start()
     theirs.close()
-    assert ours.recv() == "open"
-    for number in range(2):
-        drop(images, f"red-{number}")
-        built(images, tmp_path)
-    assert first in kept(tmp_path)
-    assert len(kept(tmp_path)) == 2
-    ours.send("count")
-    assert ours.recv() == (30, 30)
-    ours.send("end")
+    with ours:
+        assert ours.recv() == "open"
+        for number in range(2):
+            drop(images, f"red-{number}")
+            built(images, tmp_path)
+        assert first in kept(tmp_path)
+        assert len(kept(tmp_path)) == 2
+        ours.send("count")
+        assert ours.recv() == (30, 30)
+        ours.send("end")
     process.join()
     drop(images, "red-2")
     assert built(images, tmp_path).info().images == 27
