@@ -8,6 +8,7 @@ import functools
 import multiprocessing
 import os
 import shutil
+import socketserver
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,6 +30,11 @@ backbones.open_backbones = functools.cache(backbones.open_backbones)
 
 # What was just written is waited for before it is trusted: here for two ticks of Linux's clock, not five.
 digests._CLOCK_TICK = 0.02
+
+# Servers of tests end within 20 ms, not half a second, and send what they write at once: the body of an answer would
+# wait 40 ms until the client acknowledges the headers.
+socketserver.BaseServer.serve_forever.__defaults__ = (0.02,)
+socketserver.StreamRequestHandler.disable_nagle_algorithm = True
 
 # How long an example takes says something of the machine, not of the code. The suite takes the same examples each time,
 # so that what passes passes again; `make fuzz` looks for others.

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from terminal import PATIENCE
+from openmofi import extensions
+from openmofi.evaluation.run import protocols
+from terminal import PATIENCE, in_process, sentence
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text("utf-8")
 
@@ -27,12 +29,24 @@ def site(tmp_path_factory):
     return folder / "site"
 
 
-def run(site, *arguments, code=0):
+def run(site, *arguments):
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))}
     done = subprocess.run([sys.executable, "-m", "openmofi", *map(str, arguments)], capture_output=True, text=True,
                           env=env, timeout=PATIENCE)  # fmt: skip
-    assert done.returncode == code, done.stderr
+    assert done.returncode == 0, done.stderr
     return done
+
+
+@pytest.fixture
+def found(site, monkeypatch):
+    """This process has the package on its path, and looks for packages anew, then and afterwards."""
+    monkeypatch.syspath_prepend(site)
+    looked_for = (extensions._all, protocols)
+    for cached in looked_for:
+        cached.cache_clear()
+    yield
+    for cached in looked_for:
+        cached.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +62,9 @@ def labels(site, small_world, tmp_path_factory):
         "--linker",
         "popular:2",
     ]
-    run(site, "label", small_world.shards, *arguments, "-o", out, "--engine", "local", "--json")
+    done = run(site, "label", small_world.shards, *arguments, "-o", out, "--engine", "local", "--json")
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["rows_in"] == len(small_world.truth)
     return out
 
 
@@ -58,23 +74,24 @@ def test_its_detector_and_linker_label(labels):
     assert "popular:2" in json.dumps(manifest)
 
 
-def test_its_format_is_exported(site, labels, tmp_path):
-    run(site, "dataset", "build", labels, "-o", tmp_path / "dataset", "--min-images", "1", "--json")
-    run(site, "dataset", "export", tmp_path / "dataset", "--format", "csv", "-o", tmp_path / "out", "--json")
+def test_its_format_is_exported(found, labels, tmp_path):
+    assert in_process("dataset", "build", labels, "-o", tmp_path / "dataset", "--min-images", "1").returncode == 0
+    done = in_process("dataset", "export", tmp_path / "dataset", "--format", "csv", "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
     lines = (tmp_path / "out" / "labels.csv").read_text().splitlines()
     assert lines
     assert all(re.fullmatch(r"[^,]+,[^,]+", line) for line in lines)
 
 
-def test_its_protocol_is_run(site, tmp_path):
+def test_its_protocol_is_run(found, tmp_path):
     (tmp_path / "a.png").touch()
-    done = run(site, "eval", "image-count", "--data", tmp_path, "--json")
+    done = in_process("eval", "image-count", "--data", tmp_path, "--json")
     assert json.loads(done.stdout)["metrics"]["image-count/images"] == 1
 
 
 def test_without_it_the_names_are_unknown(tmp_path):
-    done = run("", "eval", "image-count", "--data", tmp_path, code=2)
-    assert "Unknown protocol 'image-count'" in done.stderr
+    done = in_process("eval", "image-count", "--data", tmp_path)
+    assert "Unknown protocol 'image-count'" in sentence(done, 2)
 
 
 @pytest.mark.parametrize("where", ["insert(0, {!r})", "append({!r})"], ids=["before ours", "after ours"])

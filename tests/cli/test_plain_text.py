@@ -57,22 +57,17 @@ ROOT = Path(openmofi.__file__).parent
 SOURCES = [path for folder in (ROOT, ROOT.parents[1] / "studies") for path in sorted(folder.rglob("*.py"))]
 
 
-def calls(path: Path) -> list[tuple[str, ast.Call]]:
-    """Dotted name and call of everything that is called in a file."""
-    return [
-        (ast.unparse(node.func), node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
-    ]
-
-
 def option(call: ast.Call, name: str) -> object:
     return next((ast.literal_eval(keyword.value) for keyword in call.keywords if keyword.arg == name), "not given")
 
 
 def with_markup(path: Path) -> list[str]:
     """What in a file would read text as markup."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    called = [(ast.unparse(node.func), node) for node in nodes if isinstance(node, ast.Call)]
     wrong = [
         ast.unparse(call)
-        for name, call in calls(path)
+        for name, call in called
         if (
             (
                 name.endswith("Console")
@@ -85,7 +80,7 @@ def with_markup(path: Path) -> list[str]:
     ]
     return wrong + [
         ast.unparse(node)
-        for node in ast.walk(ast.parse(path.read_text()))  # rich.print, rich.get_console
+        for node in nodes  # rich.print, rich.get_console
         if isinstance(node, ast.ImportFrom) and node.module == "rich"
     ]
 

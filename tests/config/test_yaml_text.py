@@ -2,6 +2,7 @@
 
 import pytest
 
+from openmofi.config import yaml_text
 from openmofi.config.yaml_text import parse_yaml
 from openmofi.errors import UsageError
 from terminal import in_process, sentence
@@ -24,12 +25,18 @@ def bomb(width: int, depth: int, item: str = "[{}]") -> str:
         ("a: &a {b: {c: *a}}", "*a stands for a value"),
         (bomb(9, 10), "more than 100,000 values"),
         (bomb(9, 7, "{{<<: [{}]}}"), "more than 100,000 values"),
-        (f"[{'1,' * 100_001}]", "more than 100,000 values"),
     ],
 )
 def test_what_would_take_all_memory_or_stack_is_refused(text, says):
     with pytest.raises(UsageError, match=rf"^a\.yaml.*{says.replace('*', '[*]')}"):
         parse_yaml(text, "a.yaml")
+
+
+def test_values_are_counted_where_no_alias_stands_for_many(monkeypatch):
+    monkeypatch.setattr(yaml_text, "_MOST_VALUES", 1000)
+    assert len(parse_yaml(f"[{'1,' * 999}]", "a.yaml")) == 999
+    with pytest.raises(UsageError, match="more than 1,000 values"):
+        parse_yaml(f"[{'1,' * 1000}]", "a.yaml")
 
 
 def test_anchors_are_as_good_as_before():

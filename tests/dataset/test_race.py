@@ -5,12 +5,12 @@ OPENMOFI_RACES sets the number of tries: the suite runs 20; `OPENMOFI_RACES=200 
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 
 import pytest
 
+from forked import forks
 from openmofi.dataset import DatasetSettings, build_dataset
 from openmofi.errors import OpenMofiError
 
@@ -33,7 +33,7 @@ def contender(labels, barrier, connection):
 
 @pytest.fixture(scope="module")
 def contenders(world):
-    context = multiprocessing.get_context("spawn")
+    context = forks()
     barrier = context.Barrier(2)
     pipes = [context.Pipe() for _ in range(2)]
     processes = [context.Process(target=contender, args=(world.labels, barrier, theirs)) for _, theirs in pipes]

@@ -42,7 +42,18 @@ def engine(request):
     return engine_named(request.param)
 
 
-def test_results_come_in_the_order_of_tasks_and_each_is_told_once(engine, tmp_path):
+@pytest.fixture
+def spawned():
+    """Workers start from nothing, as they do for users."""
+
+
+@pytest.fixture(autouse=True)
+def _forked(request):
+    if "spawned" not in request.fixturenames:
+        request.getfixturevalue("forked_workers")
+
+
+def test_results_come_in_the_order_of_tasks_and_each_is_told_once(engine, tmp_path, spawned):
     notes = Notes()
     results = engine.run(Factory("square", str(tmp_path)), TASKS, notes)
     assert [result["square"] for result in results] == SQUARES
@@ -170,7 +181,7 @@ def test_the_cpu_seconds_of_a_thread_are_its_own():
     assert heard[0] < ALIVE_SECONDS <= heard[1]
 
 
-def test_a_worker_that_is_killed_costs_only_its_task_a_try(tmp_path):
+def test_a_worker_that_is_killed_costs_only_its_task_a_try(tmp_path, spawned):
     notes = Notes()
     results = ProcessEngine(2).run(Factory("dies_once", str(tmp_path)), TASKS[:6], notes)
     assert [result["square"] for result in results] == SQUARES[:6]
@@ -264,7 +275,7 @@ def test_what_is_abandoned_removes_what_it_has_half_written(tmp_path, monkeypatc
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "2.done"]
 
 
-def test_a_worker_that_died_idle_costs_no_try(tmp_path):
+def test_a_worker_that_died_idle_costs_no_try(tmp_path, spawned):
     notes = Notes()
     with ProcessEngine(1).session() as session:
         (first,) = session.run(Factory("square", str(tmp_path)), TASKS[:1], Notes())

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL.Image import Resampling
 
 from hostile.workbench import Case, Workbench, expect
 from openmofi.pairs import Record, write_tar
@@ -63,8 +64,8 @@ def bombs() -> dict[str, Callable[[], bytes]]:
         "bmp": lambda: b"BM" + struct.pack("<IHHIIiiHH", 60, 0, 0, 54, 40, 40_000, 40_000, 1, 24) + bytes(24),
         "gif": lambda: b"GIF89a" + size + b"\x80\0\0" + bytes(6) + b",\0\0\0\0" + size + b"\0\2",
         "jpeg": partial(jpeg_of, 65_500, 65_500),
-        "solid-png": lambda: encode(gradient(8, 8).resize((9_000, 9_000)), "PNG"),
-        "solid-webp": lambda: encode(gradient(8, 8).resize((8_000, 8_000)), "WEBP", quality=1),
+        "solid-png": lambda: encode(gradient(8, 8).resize((9_000, 9_000), Resampling.NEAREST), "PNG"),
+        "solid-webp": lambda: encode(gradient(8, 8).resize((8_000, 8_000), Resampling.NEAREST), "WEBP", quality=1),
     }
 
 

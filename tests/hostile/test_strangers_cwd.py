@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from terminal import PATIENCE
+
 _COMMAND = """
 import sys
 from jobs import Factory
@@ -51,7 +53,7 @@ def test_workers_import_nothing_from_the_working_directory(tmp_path, engine):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE,
         env=env | {"PYTHONPATH": os.pathsep.join(map(str, places))},
     )
     assert not marker.exists(), marker.read_text()

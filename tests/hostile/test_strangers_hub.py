@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from hostile.strangers import SPECS, trusted
+from terminal import PATIENCE
 
 COMMITS = {"main": "a" * 40, "v1": "b" * 40}
 _OPEN = """
@@ -123,7 +124,9 @@ def open_by(server, spec, home):
         "HF_HUB_DISABLE_XET": "1",
         "NO_PROXY": "127.0.0.1",
     }
-    done = subprocess.run([sys.executable, "-c", _OPEN, spec], env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", _OPEN, spec], env=env, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -6,8 +6,6 @@ import errno
 import fcntl
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -17,6 +15,7 @@ import pytest
 from search_world import ColourEncoder, colour_encoder, write_colour_kb, write_images
 
 import openmofi
+from forked import worker_context
 from openmofi.api.given import verdicts_of
 from openmofi.cli.command import index_place
 from openmofi.encoders import as_encoder
@@ -33,15 +32,15 @@ from openmofi.storage import write_table
 from terminal import in_process, sentence
 
 ADDRESS = "s3://data/index"
-SERVER = """
-import sys
-from openmofi.search import Index
-index = Index.open(sys.argv[1])
-print("open", flush=True)
-sys.stdin.readline()
-print(Index(index.path).info().images, len(index.images(range(99))), flush=True)
-sys.stdin.readline()
-"""
+
+
+def server(connection):
+    """A process that has the index open, and counts its images when asked."""
+    index = Index.open(ADDRESS)
+    connection.send("open")
+    connection.recv()
+    connection.send((Index(index.path).info().images, len(index.images(range(99)))))
+    connection.recv()
 
 
 @pytest.fixture
@@ -375,19 +374,22 @@ def test_a_copy_that_is_open_stays(images, bucket, tmp_path, monkeypatch):
     monkeypatch.setattr(snapshots, "_KEPT", 1)
     built(images, tmp_path)
     (first,) = kept(tmp_path)
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER, ADDRESS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout.readline() == "open\n"
+    context = worker_context()
+    ours, theirs = context.Pipe()
+    process = context.Process(server, (theirs,))
+    process.start()
+    theirs.close()
+    with ours:
+        assert ours.recv() == "open"
         for number in range(2):
             drop(images, f"red-{number}")
             built(images, tmp_path)
         assert first in kept(tmp_path)
         assert len(kept(tmp_path)) == 2
-        server.stdin.write("\n")
-        server.stdin.flush()
-        assert server.stdout.readline() == "30 30\n"
-        server.stdin.close()
+        ours.send("count")
+        assert ours.recv() == (30, 30)
+        ours.send("end")
+    process.join()
     drop(images, "red-2")
     assert built(images, tmp_path).info().images == 27
     assert len(kept(tmp_path)) == 1
