@@ -73,7 +73,7 @@ _EXTRAS = {
 """Protocols that are opened, and the extra that each needs."""
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf"}
 _CLIENTS = ("aiohttp", "botocore", "aiobotocore", "gcsfs", "google", "adlfs", "azure", "huggingface_hub")
-_TAIL = 1 << 16
+TAIL = 1 << 16
 _TAGS = ("ETag", "etag", "md5Hash", "xet_hash", "blob_id", "Content-MD5", "Digest", "Last-Modified")
 _REASONS = {
     "TooManyRedirects": "the server redirects without an end",
@@ -253,7 +253,7 @@ def open_address(path: str | Path) -> IO[bytes]:
         OSError, ValueError, OpenMofiError: see `filesystem_of` and `store_errors`.
     """
     if not is_remote(path):
-        return open(local_path(path), "rb")
+        return open(str(path).removeprefix("file://"), "rb")  # without a `Path`, which takes as long as the opening
     filesystem, name = filesystem_of(path)
     with store_errors(path):
         if in_object_store(path):
@@ -271,7 +271,7 @@ def open_ranges(path: str | Path) -> IO[bytes]:
         return open_address(path)
     filesystem, name = filesystem_of(path)
     with store_errors(path):
-        return io.BufferedReader(_Stored(filesystem.open(name, "rb", block_size=_TAIL), str(path)), _TAIL)
+        return io.BufferedReader(_Stored(filesystem.open(name, "rb", block_size=TAIL), str(path)), TAIL)
 
 
 def _fetched(address: str, fetch: partial[object]) -> IO[bytes]:
@@ -283,17 +283,19 @@ def _fetched(address: str, fetch: partial[object]) -> IO[bytes]:
         return open(file.name, "rb")
 
 
-def open_end(path: str | Path) -> IO[bytes]:
-    """Open a file whose end is wanted: of an object that is not here, only the last 64 KiB are fetched.
+def end_of(path: str | Path) -> bytes:
+    """Read the last 64 KiB of a file (`TAIL`); of an object that is not here no more is fetched.
 
     Raises:
         OSError, ValueError, OpenMofiError: see `open_address`.
     """
-    if not in_object_store(path) or copy_path(path).exists():
-        return open_address(path)
-    filesystem, name = filesystem_of(path)
-    with store_errors(path):
-        return io.BytesIO(filesystem.cat_file(name, start=-_TAIL))
+    if in_object_store(path) and not copy_path(path).exists():
+        filesystem, name = filesystem_of(path)
+        with store_errors(path):
+            return cast("bytes", filesystem.cat_file(name, start=-TAIL))
+    with open_address(path) as handle:
+        handle.seek(max(handle.seek(0, io.SEEK_END) - TAIL, 0))
+        return handle.read()
 
 
 def present(paths: Iterable[str]) -> set[str]:
