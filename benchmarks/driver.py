@@ -210,6 +210,7 @@ class FreeTasks:
     def run(self, factory: Any, tasks: Sequence[Any], progress: Any, set_aside: Any = None) -> list[dict[str, Any]]:
         """See `openmofi.engine.protocol.Engine.run`."""
         from openmofi.engine import Quiet
+        from openmofi.engine.loop import unpickle_outcome
         from openmofi.labeling.judge import ShardJudge
         from openmofi.labeling.link import ShardLinker
         from openmofi.labeling.read import ShardReader
@@ -239,10 +240,11 @@ class FreeTasks:
                 others = [(number, [path(task) for path in kinds.values()]) for number, task in enumerate(tasks[1:], 1)]
                 self._worker.run(Likenesses(likes, self._pool), others, Quiet())
         # Each shard's counts are of its own, as they come from workers, and what the driver does with them is its time.
-        results, pickled = [], pickle.dumps(result)
+        results: list[Any] = []
+        pickled = pickle.dumps((result, ""))
         for _ in tasks:
             with self.taken:
-                results.append(pickle.loads(pickled))
+                results.append(unpickle_outcome(pickled))
             progress.advance(results[-1])
         return results
 

@@ -168,6 +168,8 @@ class Shard:
     name: str
 
     def __post_init__(self) -> None:
+        # The version of what the fingerprint is taken of. Attributes that come later cost every shard 200 bytes.
+        object.__setattr__(self, "version", None)
         if self.name in ("", ".", "..") or re.search(r"[/\\\0]", self.name):
             raise OpenMofiError(
                 f"The shard {self.path} is named {self.name!r}, which is not the name of a file.",
