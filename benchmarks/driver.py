@@ -3,17 +3,21 @@
 The job is the real one (`openmofi.labeling.label`) over shards of 10,000 pairs. What a shard's tasks read and compute
 is not: a worker process does the first task of a step in earnest, and writes of every other shard a table of the same
 form with keys, n-grams, perceptual hashes, templates and sources of its own, of which a fifth are drawn from pools, so
-that a corpus has as many that are shared; judged tables are hard links, since nothing reads their rows. What the corpus
-repeats and which pairs belong together is found in earnest, by real tasks in the worker, whose memory is looked at
-fifty times a second (`tasks`: `private` is a process's own, `mapped` are pages of files, which the system takes back).
-What is left is what the driver does: looking at what is there, handing out, deciding, counting.
+that a corpus has as many that are shared; four fifths of the repeated pieces that a shard counts are its own, too, and
+so is its fingerprint; judged tables are hard links, since nothing reads their rows. What the corpus repeats and which
+pairs belong together is found in earnest, by real tasks in the worker, whose memory is looked at fifty times a second
+(`tasks`: `private` is a process's own, `mapped` are pages of files, which the system takes back). What is left is what
+the driver does: looking at what is there, handing out, deciding, counting.
 
 Every size runs in a process of its own. The seconds of tasks are taken off, and those of the calibration are told
 apart: it takes a fixed number of pairs (50,000 in a job, here 4,000), and is measured by `label.py` and `stages.py`.
-What it costs to hand out as many tasks in each of three steps to two worker processes, and to take their answers, is
-measured by itself (`dispatch_cpu_s`), and added. Three times are taken: of the job, of the job that begins again with
-all tables there but no labels counted, and of the finished job; each by the clock (`_s`) and as the processor's time
-(`_cpu_s`).
+Memory is measured twice: as the most that the process held of the system, which varies from run to run by more than
+10,000 shards add, and the calibration's is in it; and, in a process of its own over `--live-sizes` shards of
+`--live-pairs`, as the most bytes that were alive by Python's own count outside of tasks and calibration (`live_mib`),
+of which `mib_per_1000_shards` is the slope by least squares. What it costs to hand out as many tasks in each of three
+steps to two worker processes, and to take their answers, is measured by itself (`dispatch_cpu_s`), and added. Three
+times are taken: of the job, of the job that begins again with all tables there but no labels counted, and of the
+finished job; each by the clock (`_s`) and as the processor's time (`_cpu_s`).
 
 A hundred million pairs take 40 GB of the disk and the better part of an hour. `--entities N` measures a job of so many
 entities instead: see `many_entities.py`.
@@ -22,21 +26,23 @@ entities instead: see `many_entities.py`.
 from __future__ import annotations
 
 import argparse
-import copy
 import errno
 import io
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 import zlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +51,7 @@ import numpy as np
 import harness
 import many_entities
 
-SIZES = (100, 1_000, 10_000)
+SIZES, LIVE_SIZES, LIVE_PAIRS = (100, 1_000, 10_000), (1_000, 3_000, 10_000), 1_000
 _PAIRS, _DIM, _CALIBRATION_PAIRS = 10_000, 16, 4000
 _SHARED = 0.2
 """Share of rows whose template, source, image or n-grams others have, too."""
@@ -63,16 +69,22 @@ def spread(source: str, targets: Sequence[str]) -> None:
 
 
 class Taken:
-    """Seconds of the blocks that it is around, by the clock and of the processor."""
+    """Seconds of the blocks that it is around, by the clock and of the processor; and the most live bytes before them,
+    where these are traced.
+    """
 
     def __init__(self) -> None:
         self.seconds = self.cpu = 0.0
+        self.live = 0
 
     def __enter__(self) -> None:
+        self.live = max(self.live, tracemalloc.get_traced_memory()[1])
         self.seconds, self.cpu = self.seconds - time.perf_counter(), self.cpu - time.process_time()
 
     def __exit__(self, *error: object) -> None:
         self.seconds, self.cpu = self.seconds + time.perf_counter(), self.cpu + time.process_time()
+        if tracemalloc.is_tracing():
+            tracemalloc.reset_peak()
 
 
 def taken_from(draw: np.random.Generator, rows: int, pool: int) -> np.ndarray[Any, Any]:
@@ -134,6 +146,7 @@ class Likenesses:
         if kind == "links":
             put("template", taken_from(draw, rows, self.pool))
             put("source", taken_from(draw, rows, self.pool // 10))
+            notes = {**notes, "openmofi.links": _with_own_pieces(notes["openmofi.links"], number)}
         if kind == "features":
             put("phash", taken_from(draw, rows, self.pool))
             put("content", [f"{value:016x}" for value in draw.integers(0, 1 << 63, rows)])
@@ -143,6 +156,13 @@ class Likenesses:
         with pq.ParquetWriter(target, table.schema, compression="zstd") as writer:
             writer.write_table(table)
             writer.add_key_value_metadata({key: value for key, value in notes.items() if key != "ARROW:schema"})
+
+
+def _with_own_pieces(note: str, number: int) -> str:
+    """The summary of a shard's links with fifty repeated pieces, four fifths of which are in no other shard."""
+    summary = json.loads(note)
+    summary["marked"]["pieces"] = {f"a piece of the text {of % 5 and number} {of}": 3 for of in range(50)}
+    return json.dumps(summary)
 
 
 @dataclass(frozen=True)
@@ -190,6 +210,7 @@ class FreeTasks:
     def run(self, factory: Any, tasks: Sequence[Any], progress: Any, set_aside: Any = None) -> list[dict[str, Any]]:
         """See `openmofi.engine.protocol.Engine.run`."""
         from openmofi.engine import Quiet
+        from openmofi.engine.loop import unpickle_outcome
         from openmofi.labeling.judge import ShardJudge
         from openmofi.labeling.link import ShardLinker
         from openmofi.labeling.read import ShardReader
@@ -198,8 +219,10 @@ class FreeTasks:
         with self.taken:
             if factory is shards._taking:
                 # All are one file, of which the first is read.
-                [[first]] = [each["fingerprints"] for each in self._worker.run(factory, [tasks[0][:1]], Quiet())]
-                return [{"fingerprints": [first] * len(task)} for task in tasks]
+                [first] = self._worker.run(factory, [tasks[0][:1]], Quiet())
+                others = (f"{number:016x}" for number in count(1))
+                taken = chain(first["fingerprints"], others)
+                return [{"fingerprints": [next(taken) for _ in task]} for task in tasks]
             opened: Any = factory.func if isinstance(factory, partial) else None
             given: Any = factory.args[0] if isinstance(factory, partial) else None
             if opened not in (ShardReader, ShardLinker, ShardJudge):
@@ -217,9 +240,11 @@ class FreeTasks:
                 others = [(number, [path(task) for path in kinds.values()]) for number, task in enumerate(tasks[1:], 1)]
                 self._worker.run(Likenesses(likes, self._pool), others, Quiet())
         # Each shard's counts are of its own, as they come from workers, and what the driver does with them is its time.
-        results = []
+        results: list[Any] = []
+        pickled = pickle.dumps((result, ""))
         for _ in tasks:
-            results.append(copy.deepcopy(result))
+            with self.taken:
+                results.append(unpickle_outcome(pickled))
             progress.advance(results[-1])
         return results
 
@@ -281,8 +306,10 @@ def corpus(root: Path, shards: int, pairs: int) -> None:
     spread(str(folder / "s000000.tar"), [str(folder / f"s{number:06d}.tar") for number in range(1, shards)])
 
 
-def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
-    """One size; seconds, and memory beyond what is there before the job."""
+def simulate(root: Path, shards: int, pairs: int, *, live: bool = False) -> dict[str, Any]:
+    """One size; seconds, and memory beyond what is there before the job; `live` traces the bytes that are alive, which
+    takes its time.
+    """
     from openmofi.encoders import as_encoder
     from openmofi.engine import Quiet
     from openmofi.knowledge import KnowledgeBase
@@ -293,6 +320,7 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
     from openmofi.storage import shards as shard_module
 
     corpus(root, shards, pairs)
+    time.sleep(shard_module._SETTLED_SECONDS)  # a shard that was written just now is read again by the next job
     deciding = Taken()
 
     def timed(*given: Any) -> Any:
@@ -302,8 +330,9 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
     vars(job_module)["STEPS"] = tuple(timed if step is decide else step for step in job_module.STEPS)
     label_job.CALIBRATION_PAIRS = _CALIBRATION_PAIRS
     shard_module._IN_TASKS = 1  # fingerprints, which of fewer shards are taken in threads of the driver
+    shard_module._SMALL = 0  # those of small files are not kept
+    os.environ["OPENMOFI_HOME"] = str(root / "home")
     encoder = as_encoder((image_features, features))
-    found = expand_shards([str(root / "pairs")])
     kb, settings = KnowledgeBase.open(root / "kb"), LabelSettings()
     row: dict[str, Any] = {"shards": shards, "pairs": pairs}
     notes = root / "tasks.jsonl"
@@ -312,10 +341,18 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
             (root / "out/manifest.json").write_text(
                 (root / "out/manifest.json").read_text().replace('"outputs": "', '"outputs": "other ')
             )
+        # As another process finds them.
+        found = expand_shards([str(root / "pairs")])
         engine, whole, deciding = FreeTasks(notes, shards * pairs // 20), Taken(), Taken()
+        if live:
+            tracemalloc.start()
         with many_entities.peaks() as memory, whole:
             counts = label(found, kb, encoder, root / "out", settings, engine=engine, progress=Quiet())
         row |= {f"{name}_private_mib": memory["private_mib"], f"{name}_mapped_mib": memory["mapped_mib"]}
+        if live:
+            most = max(tracemalloc.get_traced_memory()[1], engine.taken.live, deciding.live)
+            tracemalloc.stop()
+            row[f"{name}_live_mib"] = most / 2**20
         row[f"{name}_s"] = whole.seconds - engine.taken.seconds - deciding.seconds
         row[f"{name}_cpu_s"] = whole.cpu - engine.taken.cpu - deciding.cpu
         if name == "job":
@@ -343,20 +380,40 @@ def _tasks(notes: Path) -> dict[str, dict[str, float]]:
     return kinds
 
 
+LIVE = ("job_live_mib", "again_live_mib", "finished_live_mib")
+
+
+def _apart(shards: int, pairs: int, folder: str, *options: str) -> dict[str, Any]:
+    """`simulate` in a process of its own."""
+    command = [sys.executable, __file__, "--one", str(shards), "--pairs", str(pairs), "--folder", folder, *options]
+    row = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    print(row, flush=True)
+    return dict(row)
+
+
+def _slope(rows: Sequence[dict[str, Any]], name: str) -> float:
+    """What 1,000 shards add, by least squares over all sizes."""
+    shards = [row["shards"] for row in rows]
+    return 1000 * float(np.polyfit(shards, [row[name] for row in rows], 1)[0]) if len({*shards}) > 1 else 0.0
+
+
 def main() -> None:
     """Measure and write `results/driver.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="shards")
     parser.add_argument("--pairs", type=int, default=_PAIRS, help="pairs of a shard")
+    parser.add_argument("--live-sizes", type=int, nargs="+", default=LIVE_SIZES, help="shards, for live memory")
+    parser.add_argument("--live-pairs", type=int, default=LIVE_PAIRS, help="pairs of these")
     parser.add_argument("--folder", default="runs", help="where the tables lie while it runs")
     parser.add_argument("--entities", type=int, help="measure a job of so many entities instead")
     parser.add_argument("--dim", type=int, default=64, help="of their features, with --entities")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--live", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     Path(arguments.folder).mkdir(exist_ok=True)
     if arguments.one:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            print(json.dumps(simulate(Path(folder), arguments.one, arguments.pairs)))
+            print(json.dumps(simulate(Path(folder), arguments.one, arguments.pairs, live=arguments.live)))
         return
     if arguments.entities:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
@@ -373,37 +430,21 @@ def main() -> None:
             },
         )
         return
-    rows = []
-    for size in arguments.sizes:
-        done = subprocess.run(
-            [
-                sys.executable,
-                __file__,
-                "--one",
-                str(size),
-                "--pairs",
-                str(arguments.pairs),
-                "--folder",
-                arguments.folder,
-            ],
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        rows.append(json.loads(done.stdout))
-        print(rows[-1], flush=True)
-    first, last = rows[0], rows[-1]
-    grown = max(last["shards"] - first["shards"], 1)
+    rows = [_apart(size, arguments.pairs, arguments.folder) for size in arguments.sizes]
+    traced = [_apart(size, arguments.live_pairs, arguments.folder, "--live") for size in arguments.live_sizes]
+    last = rows[-1]
     harness.write_result(
         "driver",
         [{key: value for key, value in row.items() if key != "tasks"} for row in rows]
+        + [{key: row[key] for key in ("shards", "pairs", *LIVE)} for row in traced]
         + [{"shards": row["shards"], "task": name, **kind} for row in rows for name, kind in row["tasks"].items()],
         {
             "pairs": last["shards"] * last["pairs"],
             "seconds_per_1000_shards": 1000 * (last["job_cpu_s"] + last["dispatch_cpu_s"]) / last["shards"],
             "again_seconds_per_1000_shards": 1000 * last["again_cpu_s"] / last["shards"],
             "clock_seconds_per_1000_shards": 1000 * last["job_s"] / last["shards"],
-            "mib_per_1000_shards": 1000 * (last["job_private_mib"] - first["job_private_mib"]) / grown,
+            "mib_per_1000_shards": max(_slope(traced, name) for name in LIVE),
+            "resident_mib_per_1000_shards": _slope(rows, "job_private_mib"),
             "driver_peak_mib": max(last["job_private_mib"], last["again_private_mib"]),
             "largest_task_mib": max(kind["private_mib"] for kind in last["tasks"].values()),
             "finished_seconds": last["finished_s"],

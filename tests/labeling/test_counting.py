@@ -25,7 +25,7 @@ USABLE = [number for number, pair in enumerate(PAIRS) if pair.status == PairStat
 
 
 def written(path, batch: int, pairs=PAIRS, *, ngrams: bool = True) -> bytes:
-    with stage.writing_texts(str(path), ngrams=ngrams) as add:
+    with stage.writing_texts(str(path), {}, ngrams=ngrams) as add:
         for start in range(0, len(pairs), batch):
             add(pairs[start : start + batch], IMAGES[start : start + batch])
     return path.read_bytes()

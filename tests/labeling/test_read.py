@@ -15,6 +15,7 @@ from openmofi.encoders.preprocess import Preprocessing
 from openmofi.features.store import FeatureStore
 from openmofi.labeling.label_settings import TextSettings
 from openmofi.labeling.read import ShardReader
+from openmofi.labeling.summaries import TextSummary
 from openmofi.labeling.tables import Tables
 from openmofi.pairs import read_pairs
 from openmofi.pairs.writer import write_tar
@@ -81,7 +82,7 @@ def test_a_slow_encoder_and_a_fast_one_leave_the_same_bytes(shard, tmp_path):
         return features_of(pixels)
 
     for name, image_features in (("fast", features_of), ("slow", slow)):
-        assert reader(shard, tmp_path / name, image_features)(shard) == {"rows": PAIRS}
+        assert reader(shard, tmp_path / name, image_features)(shard) == {"rows": PAIRS, **TextSummary(PAIRS, 9).notes()}
     made = files(tmp_path / "fast")
     assert made == files(tmp_path / "slow")
     assert len([name for name in made if name.endswith((".parquet", ".arrow"))]) == 3

@@ -5,6 +5,7 @@
 
 import pickle
 import statistics
+import sys
 import threading
 import time
 import traceback
@@ -332,6 +333,8 @@ def unpickle_outcome(pickled: bytes) -> Outcome:
     """Read the outcome of `RemoteWorker.do_pickled`; an unexpected exception's cause holds the worker's traceback."""
     outcome: Outcome
     outcome, trace = pickle.loads(pickled)
+    if isinstance(outcome, dict):  # its names are those of all others, which are many
+        return {sys.intern(name): value for name, value in outcome.items()}
     if isinstance(outcome, Exception) and not isinstance(outcome, OpenMofiError):
         outcome.__cause__ = RuntimeError(f"in a worker process:\n{trace}")
     return outcome

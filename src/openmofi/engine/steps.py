@@ -4,7 +4,7 @@ The footer of a file holds a summary of it, so that the process that drives a jo
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -55,6 +55,8 @@ def _added(first: Any, second: Any) -> Any:
 
 
 Noted = TypeVar("Noted", bound=Summary)
+Said = Mapping[Shard, str | bytes]
+"""What the files of shards say: `Summary` as JSON, a quarter of its memory."""
 
 
 @dataclass(frozen=True)
@@ -77,19 +79,25 @@ class Step(Generic[Noted]):
         """Read what the file of each shard says; `None` where it is missing or was cut off."""
         return map(self.summary.of, footers([self.output(shard) for shard in shards]))
 
-    def missing(self, shards: Sequence[Shard]) -> list[Shard]:
-        """Return the shards whose files have still to be made."""
-        return [shard for shard, noted in zip(shards, self.summaries(shards), strict=True) if noted is None]
+    def missing(self, shards: Sequence[Shard], take: Callable[[Shard, Noted], object] | None = None) -> list[Shard]:
+        """Return the shards whose files have still to be made; `take` gets what the others' files say."""
+        missing = []
+        for shard, noted in zip(shards, self.summaries(shards), strict=True):
+            if noted is None:
+                missing.append(shard)
+            elif take:
+                take(shard, noted)
+        return missing
 
-    def finished(self, shards: Sequence[Shard], made: Mapping[Shard, Mapping[str, Any]] = {}) -> Iterator[Noted]:
-        """Read what the file of each shard says, but of those that were `made` now: their tasks returned it.
+    def finished(self, shards: Sequence[Shard], said: Mapping[Shard, str | bytes] = {}) -> Iterator[Noted]:
+        """Read what the file of each shard says, but of those of which it has been said.
 
         Raises:
             OpenMofiError: one is missing or damaged.
         """
-        others = self.summaries([shard for shard in shards if shard not in made])
+        others = self.summaries([shard for shard in shards if shard not in said])
         for shard in shards:
-            noted = self.summary.of(Footer(0, made[shard])) if shard in made else next(others)
+            noted = msgspec.json.decode(said[shard], type=self.summary) if shard in said else next(others)
             if noted is None:
                 path = self.output(shard)
                 raise OpenMofiError(f"{path} cannot be read.", "Start the same command again: it is made again.")
@@ -123,10 +131,15 @@ class Running:
 
     def complete(self, step: Step[Noted], shards: Sequence[Shard]) -> Iterator[Noted]:
         """Make the files that are missing, and read what those of all shards say that did not fail."""
-        missing = step.missing(shards)
-        results = self.do_shards(step.name, step.run, missing)
-        made = zip((shard for shard in missing if shard not in self.failed), results, strict=True)
-        return step.finished(self.left(shards), {shard: told for shard, told in made if step.summary.NOTE in told})
+        said: dict[Shard, str | bytes] = {}
+        missing = step.missing(shards, lambda shard, noted: said.update({shard: msgspec.json.encode(noted)}))
+        said |= self.said(step, missing, self.do_shards(step.name, step.run, missing))
+        return step.finished(self.left(shards), said)
+
+    def said(self, step: Step[Noted], shards: Sequence[Shard], results: Iterable[Mapping[str, Any]]) -> Said:
+        """Return what the tasks of `do_shards` said of the files that they made."""
+        made = zip((shard for shard in shards if shard not in self.failed), results, strict=True)
+        return {shard: result[step.summary.NOTE] for shard, result in made if step.summary.NOTE in result}
 
     def left(self, shards: Sequence[Shard]) -> list[Shard]:
         """Return the shards that did not fail.

@@ -146,7 +146,7 @@ class _Merge:
             nodes.write(bytes(8))
             for number in range(self.ranges):
                 with open_address(self._kept(number)) as kept:
-                    shutil.copyfileobj(kept, nodes, 8 * _BLOCK)
+                    shutil.copyfileobj(kept, nodes, _BLOCK)
 
     @cached_property
     def nodes(self) -> Hashes:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from openmofi.arrays import Array, Bools, Floats, Halves, Hashes, Ints
 from openmofi.encoders import Encoder
 from openmofi.encoders.probe import fit_scale
-from openmofi.engine.steps import Running
+from openmofi.engine.steps import Running, Said
 from openmofi.features.entity_table import EntityFeatures
 from openmofi.knowledge import KnowledgeBase, depictability
 from openmofi.labeling.calibrate.calibration import Calibration
@@ -76,6 +76,7 @@ class LabelJob:
         late: names of shards that are judged, and decide nothing: the decisions were taken without them; `None` where
             nothing has been decided yet, until it is seen which cannot be read.
         shards: those that have not failed.
+        texts: what the texts that `read` wrote say, until `repeats` has added them up.
         unlinked: those whose links have still to be made.
         links: what the links of all shards say.
         entities: text features of the entities that occur, and of a known reference set.
@@ -99,6 +100,7 @@ class LabelJob:
     correction: Correction | None = None
     late: frozenset[str] | None = frozenset()
     shards: Sequence[Shard] = ()
+    texts: Said = field(default_factory=dict)
     unlinked: Sequence[Shard] = ()
     links: CorpusSummary = field(init=False)
     entities: EntityFeatures = field(init=False)

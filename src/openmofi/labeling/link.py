@@ -127,9 +127,10 @@ def link(job: LabelJob) -> None:
         job.late = frozenset(shard.name for shard in running.failed)
         if job.late:
             write_json(f"{job.out}/{SET_ASIDE_FILE}", sorted(job.late))
-    job.links = CorpusSummary.of_none(len(job.kb))
-    for shard, links in zip(job.shards, step.finished(job.shards), strict=True):
-        job.links.add(shard.fingerprint, links)
+    if job.unlinked or running.failed:  # else `read` has seen them all
+        job.links = CorpusSummary.of_none(len(job.kb))
+        for shard, links in zip(job.shards, step.finished(job.shards), strict=True):
+            job.links.add(shard.fingerprint, links)
 
 
 def link_step(tables: Tables) -> Step[LinkSummary]:

@@ -30,7 +30,7 @@ from openmofi.labeling.groups import PairKeys
 from openmofi.labeling.in_image import ImageReader, with_lines
 from openmofi.labeling.label_job import LabelJob
 from openmofi.labeling.link import link_step
-from openmofi.labeling.summaries import TextSummary
+from openmofi.labeling.summaries import CorpusSummary, TextSummary
 from openmofi.labeling.tables import Tables
 from openmofi.mentions.repeats import RepeatMerge, ngram_blocks, summary
 from openmofi.pairs import read_pairs
@@ -44,18 +44,20 @@ _log = logging.getLogger(__name__)
 
 def read(job: LabelJob) -> None:
     """Read the shards whose features are missing, or whose texts are while some links have still to be made."""
-    tables = job.tables
-    job.unlinked = link_step(tables).missing(job.shards)
+    tables, texts = job.tables, _texts(job.tables)
+    job.links = CorpusSummary.of_none(len(job.kb))
+    job.unlinked = link_step(tables).missing(job.shards, lambda shard, of: job.links.add(shard.fingerprint, of))
     embedded = tables.features.having(job.shards)
     if not job.unlinked and len(embedded) == len(job.shards):
         return
     # A killed job's half-written tables may be as large as its shards.
     remove_leftovers(tables.features.cache)
-    untexted = set(_texts(tables).missing(job.shards))
+    untexted = set(texts.missing(job.shards))
     needed = untexted if job.unlinked else set()
     unread = [shard for shard in job.shards if shard in needed or shard not in embedded]
     fresh = all(shard in untexted and shard not in embedded for shard in unread)
-    job.running.do_shards("read", partial(ShardReader, tables, fresh), unread)
+    results = job.running.do_shards("read", partial(ShardReader, tables, fresh), unread)
+    job.texts = job.running.said(texts, unread, results)
     job.running.left(job.shards)
 
 
@@ -64,9 +66,10 @@ def repeats(job: LabelJob) -> None:
     tables = job.tables
     if job.unlinked and tables.repeats and not is_whole(tables.repeats):
         shards = job.running.left(job.shards)
-        total = sum(_texts(tables).finished(shards), TextSummary(0, 0))
+        total = sum(_texts(tables).finished(shards, job.texts), TextSummary(0, 0))
         merge, blocks = RepeatMerge(total.usable, total.ngrams), partial(_ngrams, tables)
         write_table(tables.repeats, merged_in_tasks(merge, blocks, shards, tables.repeats, job.running))
+    job.texts = {}
 
 
 def groups(job: LabelJob) -> None:
@@ -162,14 +165,14 @@ class ShardReader:
         """Write the shard's texts, n-grams and features where they are missing, and the positions of its images.
 
         Returns:
-            `rows`, its row count.
+            `rows`, its row count, and the `TextSummary` of texts that were written.
         """
         store, path = self.tables.features, self.tables.texts(shard)
         needs_texts = self.fresh or TextSummary.of(table_footer(path)) is None
         needs_features = self.fresh or not store.has(shard.name, shard.fingerprint)
         if not needs_texts and not needs_features:
             return {"rows": 0}
-        rows, unread = 0, list[str]()
+        rows, unread, notes = 0, list[str](), dict[str, str]()
         reader = self._reader if needs_texts else None
         prepare = partial(store.prepare, look=reader) if needs_features or reader else _undecoded
         with ExitStack() as stack:
@@ -180,7 +183,9 @@ class ShardReader:
                 else None
             )
             add_texts = (
-                stack.enter_context(writing_texts(path, ngrams=self.tables.text.boilerplate)) if needs_texts else None
+                stack.enter_context(writing_texts(path, notes, ngrams=self.tables.text.boilerplate))
+                if needs_texts
+                else None
             )
             add_places = stack.enter_context(writing_index(shard, store.cache, store.read))
             write = stack.enter_context(lane())
@@ -200,7 +205,7 @@ class ShardReader:
                 "The text in %d images of %s, the first of %s, could not be read (%s: %s); these rows lack it.",
                 *(len(unread), shard.path, unread[0], type(reader.error).__name__, reader.error),
             )
-        return {"rows": rows}
+        return {"rows": rows, **notes}
 
     def _pair(self, pair: Pair, image: PreparedImage) -> Pair:
         """Return a pair with what its image says, where images are read."""
@@ -208,13 +213,15 @@ class ShardReader:
 
 
 @contextmanager
-def writing_texts(path: str, *, ngrams: bool) -> Generator[Callable[[Sequence[Pair], Sequence[str]], None]]:
-    """Write the texts of a shard, and where they are asked for their n-grams (`openmofi.schema.TEXTS`).
+def writing_texts(
+    path: str, notes: dict[str, str], *, ngrams: bool
+) -> Generator[Callable[[Sequence[Pair], Sequence[str]], None]]:
+    """Write the texts of a shard, and where they are asked for their n-grams (`openmofi.schema.TEXTS`); in the end
+    `notes` has their `TextSummary`.
 
     What is yielded takes the shard's pairs in order, and the digits of each one's image. N-grams are counted in blocks
     of rows, whatever the batches that these come in.
     """
-    notes: dict[str, str] = {}
     held: list[tuple[Any, ...]] = []
     usable = counted = 0
     with table_blocks(path, TEXTS, notes) as write:

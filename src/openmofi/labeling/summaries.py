@@ -49,7 +49,10 @@ class MarkedCounts(Summary, frozen=True):
     pieces: dict[str, int] = msgspec.field(default_factory=dict)
 
     def __add__(self, other: Self) -> Self:
-        total = super().__add__(other)
+        # The order of pieces counts nowhere, and to sort thousands for every shard takes most of a millisecond.
+        pieces = self.pieces | {piece: self.pieces.get(piece, 0) + texts for piece, texts in other.pieces.items()}
+        mine, others = (msgspec.structs.replace(counts, pieces={}) for counts in (self, other))
+        total = msgspec.structs.replace(super(MarkedCounts, mine).__add__(others), pieces=pieces)
         return total if len(total.pieces) <= _MOST_PIECES else total.commonest(_MOST_PIECES // 2)
 
     def commonest(self, pieces: int = _PIECES) -> Self:

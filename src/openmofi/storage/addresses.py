@@ -14,12 +14,13 @@ store's own library in its own ways.
 import io
 import re
 import tempfile
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
@@ -29,13 +30,13 @@ from fsspec.implementations.local import LocalFileSystem
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.storage.copies import copy_of, copy_path, never_changes
 
-_THREADS, _TOGETHER, _AHEAD = 16, 16, 64
+_THREADS, _TOGETHER, _AHEAD = 16, 16, 24
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Map a function over items in threads, some 1,000 at once; results keep the items' order.
+    """Map a function over items in threads, some 400 at once; results keep the items' order.
 
     Args:
         function: thread-safe; an exception of it is raised in its item's turn.
@@ -45,10 +46,14 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
     def several(some: list[Item]) -> list[Result]:
         return [function(item) for item in some]
 
-    remaining = iter(items)
+    remaining, ahead = iter(items), deque[Future[list[Result]]]()
     with ThreadPoolExecutor(_THREADS) as pool:
-        while ahead := [some for _ in range(_AHEAD) if (some := list(islice(remaining, _TOGETHER)))]:
-            yield from chain.from_iterable(pool.map(several, ahead))
+        while some := list(islice(remaining, _TOGETHER)):
+            ahead.append(pool.submit(several, some))
+            if len(ahead) > _AHEAD:
+                yield from ahead.popleft().result()
+        while ahead:
+            yield from ahead.popleft().result()
 
 
 HTTP_TIMEOUT_SECONDS = 60.0
@@ -73,7 +78,7 @@ _EXTRAS = {
 """Protocols that are opened, and the extra that each needs."""
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf"}
 _CLIENTS = ("aiohttp", "botocore", "aiobotocore", "gcsfs", "google", "adlfs", "azure", "huggingface_hub")
-_TAIL = 1 << 16
+TAIL = 1 << 16
 _TAGS = ("ETag", "etag", "md5Hash", "xet_hash", "blob_id", "Content-MD5", "Digest", "Last-Modified")
 _REASONS = {
     "TooManyRedirects": "the server redirects without an end",
@@ -253,7 +258,7 @@ def open_address(path: str | Path) -> IO[bytes]:
         OSError, ValueError, OpenMofiError: see `filesystem_of` and `store_errors`.
     """
     if not is_remote(path):
-        return open(local_path(path), "rb")
+        return open(str(path).removeprefix("file://"), "rb")  # without a `Path`, which takes as long as the opening
     filesystem, name = filesystem_of(path)
     with store_errors(path):
         if in_object_store(path):
@@ -271,7 +276,7 @@ def open_ranges(path: str | Path) -> IO[bytes]:
         return open_address(path)
     filesystem, name = filesystem_of(path)
     with store_errors(path):
-        return io.BufferedReader(_Stored(filesystem.open(name, "rb", block_size=_TAIL), str(path)), _TAIL)
+        return io.BufferedReader(_Stored(filesystem.open(name, "rb", block_size=TAIL), str(path)), TAIL)
 
 
 def _fetched(address: str, fetch: partial[object]) -> IO[bytes]:
@@ -283,17 +288,19 @@ def _fetched(address: str, fetch: partial[object]) -> IO[bytes]:
         return open(file.name, "rb")
 
 
-def open_end(path: str | Path) -> IO[bytes]:
-    """Open a file whose end is wanted: of an object that is not here, only the last 64 KiB are fetched.
+def end_of(path: str | Path) -> bytes:
+    """Read the last 64 KiB of a file (`TAIL`); of an object that is not here no more is fetched.
 
     Raises:
         OSError, ValueError, OpenMofiError: see `open_address`.
     """
-    if not in_object_store(path) or copy_path(path).exists():
-        return open_address(path)
-    filesystem, name = filesystem_of(path)
-    with store_errors(path):
-        return io.BytesIO(filesystem.cat_file(name, start=-_TAIL))
+    if in_object_store(path) and not copy_path(path).exists():
+        filesystem, name = filesystem_of(path)
+        with store_errors(path):
+            return cast("bytes", filesystem.cat_file(name, start=-TAIL))
+    with open_address(path) as handle:
+        handle.seek(max(handle.seek(0, io.SEEK_END) - TAIL, 0))
+        return handle.read()
 
 
 def present(paths: Iterable[str]) -> set[str]:
@@ -325,7 +332,7 @@ def names_in(folder: str | Path) -> list[str]:
     return sorted({str(name).rstrip("/").rpartition("/")[2] for name in listed} - {""})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Version:
     """What a store's listing says of an object.
 

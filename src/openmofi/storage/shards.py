@@ -83,9 +83,11 @@ def version_of_path(path: str | Path) -> Version | None:
     changed just now may be changed again within the same tick of the file system's clock, and so has none.
     """
     try:
+        if not is_remote(path):
+            return _local_version(str(path).removeprefix("file://"))
         filesystem, root = filesystem_of(path)
         with store_errors(path):
-            return (_stored_version if is_remote(path) else _local_version)(filesystem, root)
+            return _stored_version(filesystem, root)
     except (OSError, ValueError, OpenMofiError):  # who reads it says what is wrong
         return None
 
@@ -101,10 +103,10 @@ def _stored_version(filesystem: Any, root: str) -> Version | None:
     )
 
 
-def _local_version(filesystem: Any, root: str) -> Version:
-    entries = [("", Path(root).stat())]
+def _local_version(path: str) -> Version:
+    entries = [("", Path(path).stat())]
     if stat.S_ISDIR(entries[0][1].st_mode):
-        entries = [(inner, Path(name).stat()) for inner, name, _ in files_below(filesystem, root)]
+        entries = [(inner, Path(name).stat()) for inner, name, _ in files_below(*filesystem_of(path))]
     newest = max((max(entry.st_ctime, entry.st_mtime) for _, entry in entries), default=0.0)
     return Version(
         sum(entry.st_size for _, entry in entries),
@@ -134,7 +136,7 @@ def file_fingerprint(path: str | Path) -> str:
 
 
 def _kept_as(address: str) -> str:
-    return address if is_remote(address) else str(local_path(address).absolute())
+    return address if is_remote(address) or address.startswith("/") else str(local_path(address).absolute())
 
 
 @contextmanager
@@ -166,6 +168,8 @@ class Shard:
     name: str
 
     def __post_init__(self) -> None:
+        # The version of what the fingerprint is taken of. Attributes that come later cost every shard 200 bytes.
+        object.__setattr__(self, "version", None)
         if self.name in ("", ".", "..") or re.search(r"[/\\\0]", self.name):
             raise OpenMofiError(
                 f"The shard {self.path} is named {self.name!r}, which is not the name of a file.",

@@ -1,6 +1,5 @@
 """Files of tables, written and read a block of rows at a time; their footers; look-ups in sorted strings."""
 
-import io
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 
 from openmofi.arrays import Bools, Ints
 from openmofi.errors import OpenMofiError
-from openmofi.storage.addresses import in_object_store, in_threads, open_address, open_end, open_ranges, present
+from openmofi.storage.addresses import TAIL, end_of, in_object_store, in_threads, open_address, open_ranges, present
 from openmofi.storage.atomic import atomic_path, cast_column, exists, write_error
 
 # A block is a row group of Parquet, or a record batch of Arrow IPC, of `BLOCK_ROWS` rows; the last is shorter. A table
@@ -283,18 +282,18 @@ def table_footer(path: str | Path) -> Footer | None:
 
 
 def parquet_metadata(path: str | Path) -> pq.FileMetaData:
-    """Read PyArrow's metadata at the end of a Parquet file; of an object that end alone is fetched.
+    """Read PyArrow's metadata at the end of a Parquet file; nothing else of it is read.
 
     Raises:
         OSError, pyarrow.ArrowException: it does not exist, or is damaged.
     """
-    with open_end(path) as handle:
-        try:
-            return pq.read_metadata(handle)
-        except (OSError, pa.ArrowException) as error:
-            if not isinstance(handle, io.BytesIO) or not is_damage(error):
-                raise
-    with open_address(path) as handle:  # its footer is longer than the end that was fetched
+    end = end_of(path)
+    try:
+        return pq.read_metadata(pa.BufferReader(end))
+    except (OSError, pa.ArrowException):
+        if len(end) < TAIL:
+            raise
+    with open_address(path) as handle:  # its footer may be longer than the end
         return pq.read_metadata(handle)
 
 

@@ -55,6 +55,7 @@ class _Actor:
         hello: Ray's reference to its first answer; it gets no task before.
         name: for people.
         attempt: what it does.
+        factory: number of the run whose factory it has.
         begun, reply: references to an answer that it gives just before the task, and to the outcome.
         pulse, request: when it was last seen at work, and a reference to what it was asked since.
     """
@@ -65,6 +66,7 @@ class _Actor:
     pulse: Pulse
     name: str = ""
     attempt: int | None = None
+    factory: int = -1
     begun: Any = None
     reply: Any = None
     request: Any = None
@@ -117,9 +119,11 @@ class Actors:
     def submit(self, attempt: int, task: Any) -> str:
         """See `Workers.submit`."""
         actor = next(actor for actor in self._actors if actor.name and actor.attempt is None)
+        key, factory = self._factory
         actor.begun = actor.handle.awake.remote()
-        actor.reply = actor.handle.do.remote(*self._factory, task)
-        actor.attempt, actor.pulse.heard = attempt, time.monotonic()
+        # An argument that lies in Ray's store takes a millisecond each time.
+        actor.reply = actor.handle.do.remote(key, None if actor.factory == key else factory, task)
+        actor.factory, actor.attempt, actor.pulse.heard = key, attempt, time.monotonic()
         return actor.name
 
     def wait(self, seconds: float | None) -> list[tuple[int, Outcome]]:
@@ -283,7 +287,7 @@ def _actor_class() -> type:
         def awake(self) -> None:
             """Answer."""
 
-        def do(self, key: int, pickled_factory: bytes, task: Any) -> bytes:
+        def do(self, key: int, pickled_factory: Any, task: Any) -> bytes:
             from openmofi.engine.loop import RemoteWorker, thread_seconds
 
             self._seconds = thread_seconds()
