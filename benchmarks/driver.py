@@ -11,10 +11,10 @@ the driver does: looking at what is there, handing out, deciding, counting.
 
 Every size runs in a process of its own. The seconds of tasks are taken off, and those of the calibration are told
 apart: it takes a fixed number of pairs (50,000 in a job, here 4,000), and is measured by `label.py` and `stages.py`.
-Memory is measured twice: as the most that the process held of the system, which varies from run to run by more than
-10,000 shards add, and the calibration's is in it; and, in a process of its own over `--live-sizes` shards of
-`--live-pairs`, as the most bytes that were alive by Python's own count outside of tasks and calibration (`live_mib`),
-of which `mib_per_1000_shards` is the slope by least squares. What it costs to hand out as many tasks in each of three
+Memory is measured twice: as the most that the process held of the system, which varies from run to run by some MiB,
+and the calibration's is in it; and, in a process of its own over `--live-sizes` shards of `--live-pairs`, as the most
+bytes that were alive by Python's own count outside of tasks and calibration (`live_mib`), of which
+`mib_per_1000_shards` is the slope by least squares. What it costs to hand out as many tasks in each of three
 steps to two worker processes, and to take their answers, is measured by itself (`dispatch_cpu_s`), and added. Three
 times are taken: of the job, of the job that begins again with all tables there but no labels counted, and of the
 finished job; each by the clock (`_s`) and as the processor's time (`_cpu_s`).
@@ -237,8 +237,8 @@ class FreeTasks:
                     store = given.features
                     kinds = {"texts": given.texts, "features": lambda shard: store.path(shard.name, shard.fingerprint)}
                 likes = {path(tasks[0]): kind for kind, path in kinds.items()}
-                others = [(number, [path(task) for path in kinds.values()]) for number, task in enumerate(tasks[1:], 1)]
-                self._worker.run(Likenesses(likes, self._pool), others, Quiet())
+                rest = [(number, [path(task) for path in kinds.values()]) for number, task in enumerate(tasks[1:], 1)]
+                self._worker.run(Likenesses(likes, self._pool), rest, Quiet())
         # Each shard's counts are of its own, as they come from workers, and what the driver does with them is its time.
         results: list[Any] = []
         pickled = pickle.dumps((result, ""))
