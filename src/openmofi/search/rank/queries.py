@@ -23,7 +23,7 @@ from openmofi.search.query import Example, Query, Region
 from openmofi.search.rank.calibration import any_of
 from openmofi.search.rank.state import LRUCache, State
 from openmofi.search.store.connection import Connection
-from openmofi.search.store.reading import JUDGED, entity_records, image_bytes, image_records
+from openmofi.search.store.reading import JUDGED, entity_records, image_bytes
 
 # A text that names entities with images asks for one of them (`as_entity`). A result of any other has two features more
 # than one of an image: whether the text is a name that the index knows, so that the image, which was not judged for it,
@@ -266,26 +266,6 @@ def _key(example: Example) -> Hashable:
     if isinstance(example.image, np.ndarray):
         return content_digits(example.image.tobytes()), example.image.shape, example.image.dtype.str, example.region
     return None
-
-
-_ALMOST = 100
-
-
-def copies_of(connection: Connection, query: Query, nearest: Sequence[int]) -> list[int]:
-    """Of the nearest images those of the same bytes as the one image that is asked for, which show what it shows."""
-    if query.text or query.entity or query.like or len(query.examples) != 1:
-        return []
-    (example,), records = query.examples, image_records(connection, nearest[:_ALMOST])
-    image = example.image
-    if example.region or example.weight <= 0:
-        return []
-    if isinstance(image, int):
-        content = records[image].content if image in records else ""
-    elif isinstance(image, str | Path) and Path(image).is_file():
-        content = content_digits(Path(image).read_bytes())
-    else:
-        content = content_digits(image) if isinstance(image, bytes) else ""
-    return [copy for copy, record in records.items() if content and record.content == content]
 
 
 def cropped(image: Image.Image, region: Region | None) -> Image.Image:

@@ -5,23 +5,17 @@ import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from openmofi.arrays import Array, Doubles, Ints
+from openmofi.features.store import content_digits
 from openmofi.search.query import Filters, Query
 from openmofi.search.rank.calibration import LIKELY, OF_IMAGES, end_of, expected_precision, uncalibrated
 from openmofi.search.rank.folding import folded_into
-from openmofi.search.rank.queries import (
-    Meaning,
-    as_entity,
-    copies_of,
-    images_by_text,
-    judged_for,
-    meaning_of,
-    unknown_entity,
-)
+from openmofi.search.rank.queries import Meaning, as_entity, images_by_text, judged_for, meaning_of, unknown_entity
 from openmofi.search.rank.state import State
 from openmofi.search.records import Hit, Results
 from openmofi.search.store.connection import Connection
@@ -259,7 +253,7 @@ def _listed(
     of_labels = {image: probability for image, probability in judged.items() if image in cosines}
     probabilities = by_similarity | of_labels
     if probabilities:  # a mark is a person's word, as a verdict is
-        probabilities |= dict.fromkeys([*copies_of(connection, query, nearest), *query.like], 1.0)
+        probabilities |= dict.fromkeys([*_copies(connection, query, nearest), *query.like], 1.0)
         probabilities |= dict.fromkeys(query.unlike, 0.0)
     order = sorted(order, key=set(query.unlike).__contains__)
     if probabilities:
@@ -271,6 +265,26 @@ def _listed(
     images = np.array(list(folded), np.int64)
     duplicates = list(folded.values())
     return _Listed(images, duplicates, cosines, keywords, probabilities, frozenset(of_labels), meant, len(order))
+
+
+_ALMOST = 100
+"""Nearest images among which copies are looked for."""
+
+
+def _copies(connection: Connection, query: Query, nearest: Sequence[int]) -> list[int]:
+    """Of the nearest images those of the same bytes as the one image that is asked for, which show what it shows."""
+    if len(query.examples) != 1 or query.text or query.entity or query.like:
+        return []
+    (example,), records = query.examples, image_records(connection, nearest[:_ALMOST])
+    image = example.image
+    if example.region or example.weight <= 0:
+        return []
+    if isinstance(image, int):
+        content = records[image].content if image in records else ""
+    else:
+        data = Path(image).read_bytes() if isinstance(image, str | Path) and Path(image).is_file() else image
+        content = content_digits(data) if isinstance(data, bytes) else ""
+    return [copy for copy, record in records.items() if content and record.content == content]
 
 
 def _meaning(connection: Connection, query: Query, depth: int) -> Meaning | None:
