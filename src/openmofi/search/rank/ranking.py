@@ -272,7 +272,7 @@ _ALMOST = 100
 
 
 def _copies(connection: Connection, query: Query, nearest: Sequence[int]) -> list[int]:
-    """Of the nearest images those of the same bytes as the one image that is asked for, which show what it shows."""
+    """Return the nearest images whose encoded bytes are those of the query's only image: they show what it shows."""
     if len(query.examples) != 1 or query.text or query.entity or query.like:
         return []
     (example,), records = query.examples, image_records(connection, nearest[:_ALMOST])
