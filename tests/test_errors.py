@@ -40,7 +40,14 @@ def test_an_extra_is_installed_from_where_the_package_came_from(tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    ("module", "extra"), [("torch", "torch"), ("simplejpeg", "train"), ("onnx.reference", "export"), ("nowhere", "")]
+    ("module", "extra"),
+    [
+        ("torch", "torch"),
+        ("simplejpeg", "train"),
+        ("onnx.reference", "export"),
+        ("open_clip", "torch"),
+        ("datasets", ""),
+    ],
 )
 def test_a_command_that_lacks_a_package_says_which_extra_brings_it(module, extra, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)

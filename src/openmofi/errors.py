@@ -92,8 +92,9 @@ def _extra_with(package: str) -> str:
             r"^([\w.-]+).*extra == ['\"]([\w-]+)", "\n".join(requires("openmofi") or ()), re.M
         ):
             extras.setdefault(extra, set()).add(name.lower())
-    name = package.replace("_", "-").lower()
-    return min((extra for extra in extras if name in extras[extra]), key=lambda extra: len(extras[extra]), default="")
+    name = {"open_clip": "open-clip-torch"}.get(package, package.replace("_", "-").lower())
+    bringing = [extra for extra in extras if name in extras[extra] and extra not in ("bench", "dev", "docs", "release")]
+    return min(bringing, key=lambda extra: len(extras[extra]), default="")
 
 
 def install_command(extras: str) -> str:

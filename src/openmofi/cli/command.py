@@ -205,9 +205,8 @@ def run_app(app: Callable[[], None]) -> None:
     make_output_visible()
     try:
         app()
-    except (OpenMofiError, ModuleNotFoundError) as error:
-        said = error if isinstance(error, OpenMofiError) else MissingExtraError.of(error.name or str(error))
-        _fail(error, f"error: {said.message}" + (f"\n  {said.hint}" if said.hint else ""), said.exit_code)
+    except OpenMofiError as error:
+        _fail(error, f"error: {error.message}" + (f"\n  {error.hint}" if error.hint else ""), error.exit_code)
     except (_Interrupted, KeyboardInterrupt) as error:
         advice = str(error) or "what is finished is kept; start the same command again to go on"
         _fail(error, f"interrupted: {advice}", 130)
@@ -224,7 +223,12 @@ def run_app(app: Callable[[], None]) -> None:
             f"error: {error.filename or error}: permission denied.\n  Run the command as a user that may use it.",
             1,
         )
-    except Exception as error:  # the last resort: a person sees one line, a developer asks for the traceback
+    except Exception as error:
+        package = (getattr(error, "name", None) or "openmofi").partition(".")[0]
+        if isinstance(error, ModuleNotFoundError) and package not in ("openmofi", *sys.stdlib_module_names):
+            missing = MissingExtraError.of(package)
+            _fail(error, f"error: {missing.message}\n  {missing.hint}", 1)
+        # the last resort: a person sees one line, a developer asks for the traceback
         _fail(error, f"internal error: {type(error).__name__}: {error}\n  Set OPENMOFI_DEBUG=1 for the traceback.", 1)
 
 

@@ -48,12 +48,15 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
 
     remaining, ahead = iter(items), deque[Future[list[Result]]]()
     with ThreadPoolExecutor(_THREADS) as pool:
-        while some := list(islice(remaining, _TOGETHER)):
-            ahead.append(pool.submit(several, some))
-            if len(ahead) > _AHEAD:
+        try:
+            while some := list(islice(remaining, _TOGETHER)):
+                ahead.append(pool.submit(several, some))
+                if len(ahead) > _AHEAD:
+                    yield from ahead.popleft().result()
+            while ahead:
                 yield from ahead.popleft().result()
-        while ahead:
-            yield from ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 HTTP_TIMEOUT_SECONDS = 60.0

@@ -150,12 +150,13 @@ class _Listed:
 def ranked(state: State, connection: Connection, query: Query, vector: Array | None) -> Results:
     """The images that answer a query."""
     query, senses = as_entity(state, connection, query)
-    key, depth, needed = _list_key(connection, query, vector), DEPTH, max(query.limit, query.offset + 1)
+    content, depth, needed = _content(connection, query), DEPTH, max(query.limit, query.offset + 1)
+    key = _list_key(connection, query, vector), content
     while True:
         listed = state.listings.get((key, depth))
         if not isinstance(listed, _Listed):
             within = images_within(connection, query.filters) if query.filters else None
-            listed = _listed(state, connection, query, vector, within, depth)
+            listed = _listed(state, connection, query, vector, content, within, depth)
             state.listings.put((key, depth), listed)
         end = end_of(listed.dense_probabilities, query.until or UNTIL) if listed.probabilities else None
         # All pages are of one list. One that is too short, or whose end was not reached, goes on.
@@ -225,7 +226,13 @@ def _basis(listed: _Listed, query: Query, image: int) -> Literal["", "labels", "
 
 
 def _listed(
-    state: State, connection: Connection, query: Query, vector: Array | None, within: Ints | None, depth: int
+    state: State,
+    connection: Connection,
+    query: Query,
+    vector: Array | None,
+    content: str,
+    within: Ints | None,
+    depth: int,
 ) -> _Listed:
     passing = None if within is None else set(within.tolist())
     cosines = _nearest(state, vector, depth, within) if vector is not None else {}
@@ -253,7 +260,7 @@ def _listed(
     of_labels = {image: probability for image, probability in judged.items() if image in cosines}
     probabilities = by_similarity | of_labels
     if probabilities:  # a mark is a person's word, as a verdict is
-        probabilities |= dict.fromkeys([*_copies(connection, query, nearest), *query.like], 1.0)
+        probabilities |= dict.fromkeys([*_copies(connection, content, nearest), *query.like], 1.0)
         probabilities |= dict.fromkeys(query.unlike, 0.0)
     order = sorted(order, key=set(query.unlike).__contains__)
     if probabilities:
@@ -271,20 +278,24 @@ _ALMOST = 100
 """Nearest images among which copies are looked for."""
 
 
-def _copies(connection: Connection, query: Query, nearest: Sequence[int]) -> list[int]:
-    """Return the nearest images whose encoded bytes are those of the query's only image: they show what it shows."""
+def _copies(connection: Connection, content: str, nearest: Sequence[int]) -> list[int]:
+    """Return the nearest images of this content; none where it is ""."""
+    records = image_records(connection, nearest[:_ALMOST]) if content else {}
+    return [copy for copy, record in records.items() if record.content == content]
+
+
+def _content(connection: Connection, query: Query) -> str:
+    """Return the content (`ImageRecord`) of the only image of a query of nothing else: a copy shows what it shows."""
     if len(query.examples) != 1 or query.text or query.entity or query.like:
-        return []
-    (example,), records = query.examples, image_records(connection, nearest[:_ALMOST])
+        return ""
+    (example,) = query.examples
     image = example.image
     if example.region or example.weight <= 0:
-        return []
+        return ""
     if isinstance(image, int):
-        content = records[image].content if image in records else ""
-    else:
-        data = Path(image).read_bytes() if isinstance(image, str | Path) and Path(image).is_file() else image
-        content = content_digits(data) if isinstance(data, bytes) else ""
-    return [copy for copy, record in records.items() if content and record.content == content]
+        return next((record.content for record in image_records(connection, [image]).values()), "")
+    data = Path(image).read_bytes() if isinstance(image, str | Path) and Path(image).is_file() else image
+    return content_digits(data) if isinstance(data, bytes) else ""
 
 
 def _meaning(connection: Connection, query: Query, depth: int) -> Meaning | None:
