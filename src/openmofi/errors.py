@@ -86,12 +86,11 @@ def _extra_with(package: str) -> str:
     """The extra of this installation that brings a package and least else; "" where none does."""
     from importlib.metadata import PackageNotFoundError, requires
 
-    extras: dict[str, set[str]] = {}
+    extras, wanted = dict[str, set[str]](), ""
     with suppress(PackageNotFoundError):
-        for name, extra in re.findall(
-            r"^([\w.-]+).*extra == ['\"]([\w-]+)", "\n".join(requires("openmofi") or ()), re.M
-        ):
-            extras.setdefault(extra, set()).add(name.lower())
+        wanted = "\n".join(requires("openmofi") or ())
+    for name, extra in re.findall(r"^([\w.-]+).*extra == ['\"]([\w-]+)", wanted, re.M):
+        extras.setdefault(extra, set()).add(name.lower())
     name = {"open_clip": "open-clip-torch"}.get(package, package.replace("_", "-").lower())
     bringing = [extra for extra in extras if name in extras[extra] and extra not in ("bench", "dev", "docs", "release")]
     return min(bringing, key=lambda extra: len(extras[extra]), default="")

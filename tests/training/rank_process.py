@@ -130,6 +130,8 @@ def grow(folder: Path, make: Maker, world: int) -> None:
             trained(recipe, folder / f"grown-parts-{name}", watcher=InterruptAt(2))
         except KeyboardInterrupt:
             trained(recipe, folder / f"grown-parts-{name}", resume=True)
+        else:
+            raise AssertionError("the run was not stopped")
 
 
 def evaluated_recipe(make: Maker, fsdp: bool):

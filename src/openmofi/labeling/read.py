@@ -177,16 +177,10 @@ class ShardReader:
         prepare = partial(store.prepare, look=reader) if needs_features or reader else _undecoded
         with ExitStack() as stack:
             # The texts' tables are finished while the encoder is busy with the last images.
-            embed = (
-                stack.enter_context(store.embedding(shard.name, shard.fingerprint, first=self.fresh))
-                if needs_features
-                else None
-            )
-            add_texts = (
-                stack.enter_context(writing_texts(path, notes, ngrams=self.tables.text.boilerplate))
-                if needs_texts
-                else None
-            )
+            features = store.embedding(shard.name, shard.fingerprint, first=self.fresh)
+            embed = stack.enter_context(features) if needs_features else None
+            texts = writing_texts(path, notes, ngrams=self.tables.text.boilerplate)
+            add_texts = stack.enter_context(texts) if needs_texts else None
             add_places = stack.enter_context(writing_index(shard, store.cache, store.read))
             write = stack.enter_context(lane())
             batches = stack.enter_context(closing(ahead(read_pairs(shard, store.read), prepare, store.batch_size)))

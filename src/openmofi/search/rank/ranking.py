@@ -274,24 +274,18 @@ def _listed(
     return _Listed(images, duplicates, cosines, keywords, probabilities, frozenset(of_labels), meant, len(order))
 
 
-_ALMOST = 100
-"""Nearest images among which copies are looked for."""
-
-
 def _copies(connection: Connection, content: str, nearest: Sequence[int]) -> list[int]:
-    """Return the nearest images of this content; none where it is ""."""
-    records = image_records(connection, nearest[:_ALMOST]) if content else {}
+    """Return those of this content among the hundred nearest images; none where it is ""."""
+    records = image_records(connection, nearest[:100]) if content else {}
     return [copy for copy, record in records.items() if record.content == content]
 
 
 def _content(connection: Connection, query: Query) -> str:
     """Return the content (`ImageRecord`) of the only image of a query of nothing else: a copy shows what it shows."""
-    if len(query.examples) != 1 or query.text or query.entity or query.like:
+    example, *others = query.examples or (None,)
+    if not example or others or query.text or query.entity or query.like or example.region or example.weight <= 0:
         return ""
-    (example,) = query.examples
     image = example.image
-    if example.region or example.weight <= 0:
-        return ""
     if isinstance(image, int):
         return next((record.content for record in image_records(connection, [image]).values()), "")
     data = Path(image).read_bytes() if isinstance(image, str | Path) and Path(image).is_file() else image
