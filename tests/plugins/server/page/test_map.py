@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
-from page_world import EACH, image_row, png, wait_until
+from page_world import EACH, image_row, png, wait_for, wait_until
 from PIL import Image
 from playwright.sync_api import expect
 from search_world import COLOURS
@@ -270,16 +270,93 @@ def test_without_webgl_it_is_drawn_on_a_plain_canvas(tab, index):
     assert drawn == ["187,119,85"]
 
 
+def point_of(page, index):
+    """Return where on the page the map's first image is drawn at zoom 1, and a pattern of addresses of images there.
+
+    The images of a colour are so alike that they share a point.
+    """
+    box, plane = page.locator("canvas").bounding_box(), index.map()
+    middle = (plane.places.max(0) + plane.places.min(0)) / 2
+    centre = np.array([box["x"] + box["width"] / 2, box["y"] + box["height"] / 2])
+    pixels = (plane.places - middle) * [1, -1] * fitted(index, box) + centre
+    images = plane.images[np.linalg.norm(pixels - pixels[0], axis=1) < 1]
+    return pixels[0].tolist(), re.compile(rf"/images/({'|'.join(map(str, images))})/")
+
+
+def held_tiles(page):
+    """Hold back the answers to requests for tiles. Return the list of the requests' routes, which grows."""
+    routes = []
+    page.route("**/map/tiles/**", lambda route: routes.append(route))
+    return routes
+
+
+def let_go(page, routes):
+    """Answer the requests that were held back, and wait until all marks are drawn."""
+    for route in routes:
+        route.continue_()
+    page.wait_for_selector(f"canvas[data-drawn='{ALL}']")
+
+
 def test_a_point_is_looked_at_and_opened(tab, index):
-    page = tab.open("#/map", "canvas")
-    plane = index.map()
-    box = page.locator("canvas").bounding_box()
-    side = min(box["width"], box["height"]) - 32
-    x, y = plane.places[0] * [1, -1] * side / 2
-    at = (box["x"] + box["width"] / 2 + x, box["y"] + box["height"] / 2 + y)
+    page = tab.open("#/map", f"canvas[data-drawn='{ALL}']")
+    at, address = point_of(page, index)
     page.mouse.move(*at)
+    expect(page.locator(".map-near img")).to_have_attribute("src", address)
     expect(page.locator(".map-near img")).to_be_visible()
     page.mouse.click(*at)
+    expect(page.locator("dialog .facts")).to_be_visible()
+    assert "show=" in page.url
+
+
+def test_a_point_is_shown_under_a_pointer_that_rested_there_before_it_came(tab, index):
+    routes = held_tiles(tab.page)
+    page = tab.open("#/map", "canvas")
+    at, address = point_of(page, index)
+    page.mouse.move(*at)
+    wait_for(page, lambda: routes)
+    expect(page.locator(".map-near")).to_have_count(0)
+    let_go(page, routes)
+    expect(page.locator(".map-near img")).to_have_attribute("src", address)
+
+
+def test_no_point_is_shown_under_a_pointer_that_left_before_it_came(tab, index):
+    routes = held_tiles(tab.page)
+    page = tab.open("#/map", "canvas")
+    page.mouse.move(*point_of(page, index)[0])
+    wait_for(page, lambda: routes)
+    page.mouse.move(1, 1)
+    let_go(page, routes)
+    page.wait_for_selector(".map-image")
+    expect(page.locator(".map-near")).to_have_count(0)
+
+
+def test_a_zoom_under_a_resting_pointer_changes_what_is_shown(tab, index):
+    page = tab.open("#/map", f"canvas[data-drawn='{ALL}']")
+    at, first = point_of(page, index)
+    near = page.locator(".map-near img")
+    page.mouse.move(*at)
+    expect(near).to_have_attribute("src", first)
+    page.mouse.wheel(0, -400)
+    page.wait_for_selector("canvas[data-zoom='2.72']")
+    expect(near).to_have_attribute("src", first)
+    page.locator("canvas").focus()
+    # A zoom by key leaves the centre where it is: the point moves away, and no other comes to the pointer.
+    page.keyboard.press("0")
+    page.keyboard.press("+")
+    page.wait_for_selector("canvas[data-zoom='1.40']")
+    expect(near).to_have_count(0)
+    page.keyboard.press("0")
+    expect(near).to_have_attribute("src", first)
+
+
+def test_a_press_opens_the_point_that_came_before_its_release(tab, index):
+    routes = held_tiles(tab.page)
+    page = tab.open("#/map", "canvas")
+    page.mouse.move(*point_of(page, index)[0])
+    page.mouse.down()
+    wait_for(page, lambda: routes)
+    let_go(page, routes)
+    page.mouse.up()
     expect(page.locator("dialog .facts")).to_be_visible()
     assert "show=" in page.url
 

@@ -117,11 +117,11 @@ function namesOf(plane, frame, size) {
 export function Scatter({ plane, tiles, turn, style, frame, onFrame, lasso, marked, onLasso, onOpen }) {
   const canvas = useRef(null);
   const painter = useRef(null);
-  const view = useRef([]);
   const drawn = useRef(null);
   const [lassoing, setLassoing] = useState(false);
   const [path, setPath] = useState(null);
-  const [pointed, setPointed] = useState(null);
+  /** Where the mouse rests, in pixels; `null` while a button or a finger is down, or elsewhere. */
+  const [pointer, setPointer] = useState(null);
   const [near, setNear] = useState([]);
   const [measured, setMeasured] = useState(null);
   const held = useRef(null);
@@ -139,7 +139,6 @@ export function Scatter({ plane, tiles, turn, style, frame, onFrame, lasso, mark
     drawn.current = drawing({ painter: painter.current, tiles, plane, frame, size: measured, style: look, radius },
       (marks) => { element.dataset.marks = String(marks); },
       (all) => {
-        view.current = all;
         element.dataset.drawn = String(all.reduce((sum, [, count]) => sum + count, 0));
         clearTimeout(rest);
         rest = setTimeout(() => setNear(nearOf(all, frame, measured)), REST_MS);
@@ -183,7 +182,10 @@ export function Scatter({ plane, tiles, turn, style, frame, onFrame, lasso, mark
     const box = canvas.current.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
   };
-  const pointAt = (x, y) => nearest(view.current, ...toPlane(frame, size(), x, y), REACH / scale(frame, size()));
+  /** The nearest mark among the tiles that have come, drawn or not. */
+  const markAt = ([x, y]) => measured
+    && nearest(tiles.take(planned(plane, frame, measured, MOST_MARKS)), ...toPlane(frame, measured, x, y), REACH / scale(frame, measured));
+  const hover = (event) => setPointer(event.pointerType === "mouse" ? where(event) : null);
   const pinch = () => {
     const [[x1, y1], [x2, y2]] = fingers.current.values();
     return { apart: Math.max(1, Math.hypot(x1 - x2, y1 - y2)), middle: [(x1 + x2) / 2, (y1 + y2) / 2] };
@@ -193,7 +195,7 @@ export function Scatter({ plane, tiles, turn, style, frame, onFrame, lasso, mark
     event.currentTarget.setPointerCapture(event.pointerId);
     const [x, y] = where(event);
     fingers.current.set(event.pointerId, [x, y]);
-    setPointed(null);
+    setPointer(null);
     setPath(null);
     if (fingers.current.size === 2) held.current = { frame, pinch: pinch() };
     else if (fingers.current.size === 1) held.current = { x, y, frame, path: lassoing || event.shiftKey ? [toPlane(frame, size(), x, y)] : null };
@@ -210,10 +212,7 @@ export function Scatter({ plane, tiles, turn, style, frame, onFrame, lasso, mark
       from.path.push(toPlane(frame, size(), x, y));
       setPath([...from.path]);
     } else if (from) onFrame(() => moved(from.frame, size(), 1, [from.x, from.y], [x, y]));
-    else {
-      const point = event.pointerType === "mouse" ? pointAt(x, y) : null;
-      setPointed(point && { id: point.tile.images[point.row], x, y });
-    }
+    else hover(event);
   };
   const cancel = () => {
     fingers.current.clear();
@@ -223,11 +222,12 @@ export function Scatter({ plane, tiles, turn, style, frame, onFrame, lasso, mark
   const up = (event) => {
     const from = held.current;
     cancel();
+    hover(event);
     if (!from || from.pinch) return;
     const [x, y] = where(event);
-    const point = !from.path && Math.hypot(x - from.x, y - from.y) < CLICK && pointAt(x, y);
+    const mark = !from.path && Math.hypot(x - from.x, y - from.y) < CLICK && markAt([x, y]);
     if (from.path?.length > 2) onLasso(from.path);
-    else if (point) onOpen(point.tile.images[point.row]);
+    else if (mark) onOpen(mark.tile.images[mark.row]);
   };
   const keys = (event) => {
     const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
@@ -246,6 +246,8 @@ export function Scatter({ plane, tiles, turn, style, frame, onFrame, lasso, mark
     onClick=${() => { onFrame((old) => factor ? zoomed(old, size(), factor) : whole(plane.bounds)); say(name); }}>${sign}</button>`;
   const at = (place) => measured && toPixels(frame, measured, ...place);
   const put = ([x, y]) => ({ transform: `translate(${x}px, ${y}px)` });
+  // At each render: tiles may have come or the frame may have changed under a resting mouse.
+  const mark = pointer && markAt(pointer);
   const outline = measured && (path ?? lasso)?.map((corner) => at(corner).map((value) => value.toFixed(1)).join()).join(" ");
   return html`<div class="map-frame">
     <div class="map-tools" role="group" aria-label=${t("view.map")}>
@@ -256,7 +258,7 @@ export function Scatter({ plane, tiles, turn, style, frame, onFrame, lasso, mark
       data-zoom=${frame.zoom.toFixed(2)} data-centre=${`${Math.round(frame.x)},${Math.round(frame.y)}`}
       aria-label=${t("map.help")}
       onPointerDown=${down} onPointerMove=${move} onPointerUp=${up} onPointerCancel=${cancel}
-      onPointerLeave=${() => setPointed(null)} onKeyDown=${keys} />
+      onPointerLeave=${() => setPointer(null)} onKeyDown=${keys} />
     ${measured && html`<div class="map-over" aria-hidden="true">
       ${near.map(({ id, at: place, tile, row }) => html`<div key=${id} class="map-image" style=${{ ...put(at(place)), borderColor: colour(look, tile, row) }}>
         <${Thumbnail} image=${{ id }} /></div>`)}
@@ -265,8 +267,8 @@ export function Scatter({ plane, tiles, turn, style, frame, onFrame, lasso, mark
       ${namesOf(plane, frame, measured).map(({ place, name, left, top }) => html`<span key=${place} class="map-name"
         style=${put([left, top])}><span>${name}</span></span>`)}
     </div>`}
-    ${pointed && html`<div class="map-near" style=${{ left: `${pointed.x}px`, top: `${pointed.y}px` }}>
-      <${Thumbnail} key=${pointed.id} image=${{ id: pointed.id }} /></div>`}
+    ${mark && html`<div class="map-near" style=${{ left: `${pointer[0]}px`, top: `${pointer[1]}px` }}>
+      <${Thumbnail} key=${mark.tile.images[mark.row]} image=${{ id: mark.tile.images[mark.row] }} /></div>`}
   </div>`;
 }
 
